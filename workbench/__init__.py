@@ -1,0 +1,1 @@
+"""A research workbench for reinforcement and federated learning on one compiled core."""

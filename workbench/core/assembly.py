@@ -1,0 +1,27 @@
+"""What an algorithm's builder hands to the experiment."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workbench.core.learner import Feed, Learner
+
+
+@dataclass
+class Assembly:
+    """A learner with what goes around it.
+
+    Attributes:
+      feed: the host's side, for learners that take one.
+      artifacts: called with the run folder when training has ended; each writes files there and
+        returns their paths.
+      policy: what the learner has learned in a form to use from Python, if it has one.
+      notes: lines that the user should see at the start.
+    """
+
+    learner: Learner
+    feed: Feed | None = None
+    artifacts: list[Callable[[Path], list[Path]]] = field(default_factory=list)
+    policy: Any = None
+    notes: list[str] = field(default_factory=list)

@@ -1,0 +1,209 @@
+"""Atomic save and restore of everything that a run needs to go on."""
+
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from workbench.core.config import ConfigError
+from workbench.core.learner import Feed, Learner
+
+STATE = "state.json"
+
+
+@dataclass
+class Position:
+    """Where a run stands.
+
+    Attributes:
+      step: train steps taken.
+      evaluated: the step of the last evaluation, -1 before the first.
+      best: the best judged value so far, and `best_step` where it was.
+      stale: evaluations since then.
+      seconds: training, compiling and evaluating so far, over all parts of the run.
+    """
+
+    step: int = 0
+    evaluated: int = -1
+    best: float | None = None
+    best_step: int = -1
+    stale: int = 0
+    seconds: float = 0.0
+    train_seconds: float = 0.0
+
+
+class CheckpointError(Exception):
+    """A checkpoint that cannot be written or read, with the reason in one line."""
+
+
+class Checkpoints:
+    """The checkpoints of one run: `FOLDER/step-N/`, the last few and the best.
+
+    A checkpoint is written beside its final place, flushed to disk and renamed, so that a name
+    always stands for a whole one; sizes and checksums show later damage.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        learner: Learner,
+        feed: Feed | None = None,
+        config: Mapping[str, Any] | None = None,
+        keep: int = 2,
+    ):
+        self.folder = folder
+        self._checkpoint = tf.train.Checkpoint(learner=learner)
+        self._feed = feed
+        self._config = _flat(config or {})
+        self._keep = keep
+
+    def save(self, position: Position) -> Path:
+        """Writes the state at `position`; old checkpoints go only after it stands.
+
+        Raises:
+          CheckpointError: when it cannot be written; what was there before is untouched.
+        """
+        target = checkpoint_path(self.folder, position.step)
+        partial = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            self._write(partial, position)
+            if target.exists():  # the same step, written before an interruption
+                shutil.rmtree(target)
+            partial.rename(target)
+            _flush(self.folder)
+        except (OSError, tf.errors.OpError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise CheckpointError(f"could not save {target.name}: {_reason(error)}") from error
+        self._prune(position)
+        return target
+
+    def _write(self, partial: Path, position: Position) -> None:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        self._checkpoint.write(str(partial / "variables"))
+        if self._feed is not None:
+            (partial / "feed").write_bytes(self._feed.state())
+        state = {
+            "position": asdict(position),
+            "config": self._config,
+            "files": {file.name: _checksum(file) for file in sorted(partial.iterdir())},
+        }
+        (partial / STATE).write_text(json.dumps(state, indent=1))
+        for file in partial.iterdir():
+            _flush(file)
+
+    def _prune(self, position: Position) -> None:
+        steps = sorted(_steps(self.folder))
+        kept = {*steps[-self._keep :], position.best_step}
+        for step in steps:
+            if step not in kept:
+                shutil.rmtree(checkpoint_path(self.folder, step), ignore_errors=True)
+        for leftover in self.folder.glob(".step-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def restore(self) -> tuple[Position, list[str]] | None:
+        """Goes back to the newest whole checkpoint; None where there is none.
+
+        Returns:
+          The position, and a line for every damaged checkpoint that was passed over.
+
+        Raises:
+          ConfigError: when the checkpoint was made under another configuration.
+          CheckpointError: when there are checkpoints and none is whole.
+        """
+        damaged = []
+        for path in newest_first(self.folder):
+            try:
+                state = read_state(path)
+            except CheckpointError as error:
+                damaged.append(str(error))
+                continue
+            self._refuse_other_config(path, state["config"])
+            status = self._checkpoint.read(str(path / "variables"))
+            status.assert_existing_objects_matched().assert_consumed()
+            if self._feed is not None:
+                self._feed.restore((path / "feed").read_bytes())
+            return Position(**state["position"]), damaged
+        if damaged:
+            raise CheckpointError(f"no checkpoint is whole: {'; '.join(damaged)}")
+        return None
+
+    def _refuse_other_config(self, path: Path, saved: Mapping[str, Any]) -> None:
+        absent = object()
+        differing = [
+            f"{key} ({saved.get(key)} there, {self._config.get(key)} here)"
+            for key in sorted({*saved, *self._config})
+            if saved.get(key, absent) != self._config.get(key, absent)
+        ]
+        if differing:
+            raise ConfigError(f"{path} is of another configuration: {', '.join(differing)}")
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step stands."""
+    return folder / f"step-{step:012d}"
+
+
+def newest_first(folder: Path) -> Iterator[Path]:
+    """The checkpoints of a folder, whole or not."""
+    for step in sorted(_steps(folder), reverse=True):
+        yield checkpoint_path(folder, step)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """A checkpoint's `state.json`, after checking every file against it.
+
+    Raises:
+      CheckpointError: when a file is missing, short or altered.
+    """
+    try:
+        state = json.loads((path / STATE).read_text())
+        for name, checksum in state["files"].items():
+            if _checksum(path / name) != checksum:
+                raise CheckpointError(f"{path.name} is damaged: {name} does not match its checksum")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path.name} is damaged: {_reason(error)}") from error
+    return state
+
+
+def _steps(folder: Path) -> list[int]:
+    names = [path.name.removeprefix("step-") for path in folder.glob("step-*")]
+    return [int(name) for name in names if name.isdigit()]
+
+
+def _checksum(file: Path) -> list[int]:
+    crc = 0
+    with file.open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            crc = zlib.crc32(piece, crc)
+    return [file.stat().st_size, crc]
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,90 @@
+"""The contract between the core and an algorithm family."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from workbench.core.random import Seed
+
+
+class Mean(NamedTuple):
+    """A metric that averages over events, not over steps: e.g. the return of finished episodes.
+
+    Over a block it becomes sum(total) / sum(weight), and is left out where no event happened.
+    """
+
+    total: tf.Tensor
+    weight: tf.Tensor
+
+
+Metrics = Mapping[str, tf.Tensor | Mean]
+
+
+class Learner(tf.Module):
+    """An algorithm with all of its state in variables.
+
+    Attributes:
+      unit: what the algorithm's budget counts, in the plural ("environment steps").
+      units_per_step: how many of them one `train_step` takes.
+    """
+
+    unit: str = "steps"
+    units_per_step: int = 1
+
+    @abstractmethod
+    def train_step(self, seed: Seed) -> Metrics:
+        """Advances the state by one step.
+
+        Traceable; static shapes, and XLA-compilable wherever its ops allow.
+
+        Args:
+          seed: this step's randomness; `seed.step` is the int64 step count.
+
+        Returns:
+          Scalars by name; the core averages them over a block.
+        """
+
+    @abstractmethod
+    def evaluate(self, seed: Seed) -> Metrics:
+        """Judges the current state without changing it; traceable."""
+
+    def absorb(self, chunk: Any) -> None:
+        """Takes a feed's chunk of host data into the state; traceable."""
+        raise NotImplementedError(f"{type(self).__name__} takes no feed")
+
+
+class Feed:
+    """The host's side of a learner whose data cannot be compiled (optional).
+
+    The program calls `next(step)` before each step and hands the chunk, a nest of arrays of
+    fixed shapes, to `Learner.absorb` inside the compiled step.
+
+    Attributes:
+      spec: a nest of `tf.TensorSpec` that every chunk matches.
+    """
+
+    spec: Any = None
+
+    def next(self, step: int) -> Any:
+        """The chunk for this step."""
+        raise NotImplementedError
+
+    def metrics(self) -> dict[str, float]:
+        """What the host measured since the last call, means by name; the program asks once a block."""
+        return {}
+
+    def evaluate(self, index: int) -> dict[str, float] | None:
+        """Metrics of a host-side evaluation; None leaves it to `Learner.evaluate`."""
+        return None
+
+    def state(self) -> bytes:
+        """What `restore` needs to go on exactly here."""
+        return b""
+
+    def restore(self, state: bytes) -> None:
+        """Goes back to where `state` was taken."""
+
+    def close(self) -> None:
+        """Frees what the feed holds outside of Python: processes, windows, files."""

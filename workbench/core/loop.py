@@ -1,0 +1,259 @@
+"""The training loop: a generator of events, which recorders, progress bars and tests consume."""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from workbench.core.checkpoint import CheckpointError, Checkpoints, Position
+from workbench.core.every import EverySeconds, next_multiple
+from workbench.core.options import TrainConfig
+from workbench.core.program import Program
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """The program is ready."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class BlockDone:
+    """A block of steps was trained; `units` counts from the run's beginning."""
+
+    step: int
+    units: int
+    metrics: dict[str, float]
+    seconds: float
+    units_per_second: float
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The learner was judged."""
+
+    step: int
+    units: int
+    metrics: dict[str, float]
+    seconds: float
+    best: bool
+
+
+@dataclass(frozen=True)
+class Checkpointed:
+    """Everything stands on disk."""
+
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class CheckpointFailed:
+    """A checkpoint could not be written; the ones before it are untouched."""
+
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The last event.
+
+    `status` is finished, failed, preempted or interrupted; `reason` names the rule or the fault.
+    """
+
+    status: str
+    reason: str
+    position: Position
+
+
+Event = Compiled | BlockDone | Evaluated | Checkpointed | CheckpointFailed | Stopped
+
+
+class Interruption:
+    """Remembers a signal until the loop has finished its block."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+
+    @contextmanager
+    def listening(self) -> Iterator["Interruption"]:
+        """SIGINT, SIGTERM and SIGUSR2 are remembered; a second SIGINT interrupts at once."""
+        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+        before = {number: signal.signal(number, self._remember) for number in signals}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = signal.Signals(number)
+
+
+def train(
+    program: Program,
+    config: TrainConfig,
+    checkpoints: Checkpoints,
+    position: Position,
+    interruption: Interruption,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Iterator[Event]:
+    """Trains from `position` until the budget is spent, a rule stops it, or a signal came.
+
+    Blocks end on multiples of `log_every` and `evaluate_every` whatever the start, so that a
+    resumed run goes through the blocks of an uninterrupted one. Faults in the numbers (NaN) end
+    the run before anything is saved: the last checkpoint stays good.
+    """
+    return _Training(program, config, checkpoints, position, interruption, clock).events()
+
+
+class _Training:
+    def __init__(
+        self,
+        program: Program,
+        config: TrainConfig,
+        checkpoints: Checkpoints,
+        position: Position,
+        interruption: Interruption,
+        clock: Callable[[], float],
+    ):
+        per_step = program.learner.units_per_step
+        self._units_per_step = per_step
+        self._budget = math.ceil(config.budget / per_step)
+        self._block = max(1, config.log_every // per_step)
+        self._evaluate_every = (
+            max(1, config.evaluate_every // per_step) if config.evaluate_every else None
+        )
+        self._program = program
+        self._config = config
+        self._checkpoints = checkpoints
+        self._position = position
+        self._interruption = interruption
+        self._clock = clock
+
+    def events(self) -> Iterator[Event]:
+        position = self._position
+        if position.step < self._budget:
+            started = self._clock()
+            self._program.compile()
+            seconds = self._clock() - started
+            position.seconds += seconds
+            yield Compiled(seconds)
+        save_due = EverySeconds(self._config.checkpoint_every, clock=self._clock)
+
+        stopped = self._stop_reason()
+        while stopped is None:
+            done = self._train_block()
+            yield done
+            if bad := _not_finite(done.metrics):
+                yield self._failed(bad, done)
+                return
+            best = False
+            if self._evaluation_due():
+                evaluated = self._evaluate()
+                yield evaluated
+                if bad := _not_finite(evaluated.metrics):
+                    yield self._failed(bad, done)
+                    return
+                best = evaluated.best
+            stopped = self._stop_reason()
+            if stopped is None and (best or save_due.due()):
+                yield self._save()
+
+        status, reason = stopped
+        if status == "finished" and position.evaluated != position.step:
+            evaluated = self._evaluate()
+            yield evaluated
+        saved = self._save()
+        yield saved
+        if isinstance(saved, CheckpointFailed):
+            status, reason = "failed", saved.reason
+        yield Stopped(status, reason, position)
+
+    def _train_block(self) -> BlockDone:
+        position = self._position
+        end = min(self._budget, next_multiple(position.step, self._block))
+        if self._evaluate_every:
+            end = min(end, next_multiple(position.step, self._evaluate_every))
+        started = self._clock()
+        metrics = self._program.run(position.step, end - position.step)
+        seconds = self._clock() - started
+        units = (end - position.step) * self._units_per_step
+        position.step = end
+        position.seconds += seconds
+        position.train_seconds += seconds
+        return BlockDone(end, self._units(), metrics, seconds, units / seconds)
+
+    def _evaluation_due(self) -> bool:
+        return bool(self._evaluate_every) and self._position.step % self._evaluate_every == 0
+
+    def _evaluate(self) -> Evaluated:
+        position = self._position
+        started = self._clock()
+        metrics = self._program.evaluate(position.step)
+        seconds = self._clock() - started
+        position.seconds += seconds
+        position.evaluated = position.step
+        best = self._judge(metrics)
+        return Evaluated(position.step, self._units(), metrics, seconds, best)
+
+    def _judge(self, metrics: dict[str, float]) -> bool:
+        position = self._position
+        value = metrics.get(self._config.judge.removeprefix("evaluate/"))
+        if value is None or not math.isfinite(value):
+            return False
+        if position.best is None or self._gain(value, position.best) > self._config.stop.min_delta:
+            position.best, position.best_step, position.stale = value, position.step, 0
+            return True
+        position.stale += 1
+        return False
+
+    def _gain(self, value: float, reference: float) -> float:
+        return value - reference if self._config.mode == "max" else reference - value
+
+    def _stop_reason(self) -> tuple[str, str] | None:
+        position, stop = self._position, self._config.stop
+        if self._interruption.signal is not None:
+            caught = self._interruption.signal
+            return "interrupted" if caught == signal.SIGINT else "preempted", caught.name
+        if (
+            stop.target is not None
+            and position.best is not None
+            and self._gain(position.best, stop.target) >= 0
+        ):
+            return "finished", "target reached"
+        if stop.patience is not None and position.stale >= stop.patience:
+            return "finished", "early stopping"
+        if position.step >= self._budget:
+            return "finished", "budget"
+        if stop.seconds is not None and position.seconds >= stop.seconds:
+            return "finished", "time limit"
+        return None
+
+    def _save(self) -> Checkpointed | CheckpointFailed:
+        try:
+            path = self._checkpoints.save(self._position)
+        except CheckpointError as error:
+            return CheckpointFailed(self._position.step, str(error))
+        return Checkpointed(self._position.step, path)
+
+    def _failed(self, name: str, done: BlockDone) -> Stopped:
+        return Stopped(
+            "failed", f"{name} is not finite at {done.units} {self._program.learner.unit}",
+            self._position,
+        )
+
+    def _units(self) -> int:
+        return self._position.step * self._units_per_step
+
+
+def _not_finite(metrics: dict[str, float]) -> str | None:
+    return next((name for name, value in metrics.items() if not math.isfinite(value)), None)

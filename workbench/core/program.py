@@ -1,0 +1,123 @@
+"""Compiles blocks of a learner's steps: Python is entered between blocks only."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from workbench.core.learner import Feed, Learner, Mean, Metrics
+from workbench.core.random import Seed
+from workbench.core.runtime import Runtime
+
+
+class Program:
+    """A learner under a runtime, runnable in blocks of any number of steps.
+
+    Without a feed the whole block is one compiled `tf.while_loop` over variables that are
+    updated in place; its length is an argument, so that one compilation serves every block.
+    With a feed, each step is one compiled call that first absorbs the feed's chunk.
+    """
+
+    def __init__(self, learner: Learner, runtime: Runtime, seed: int, feed: Feed | None = None):
+        self.learner = learner
+        self.feed = feed
+        self._runtime = runtime
+        self._seed = seed
+        self._block: Callable[..., Any] | None = None
+        self._evaluate: Callable[..., Any] | None = None
+
+    def run(self, first_step: int, steps: int) -> dict[str, float]:
+        """Takes `steps` steps from `first_step` on; returns their mean metrics."""
+        if self._block is None:
+            self.compile()
+        assert self._block is not None
+        if self.feed is None:
+            first, count = tf.constant(first_step, tf.int64), tf.constant(steps, tf.int64)
+            return _ratios(self._block(first, count))
+        sums: dict[str, list[tuple[Any, Any]]] = {}
+        for step in range(first_step, first_step + steps):
+            chunk = self.feed.next(step)
+            for name, mean in self._block(tf.constant(step, tf.int64), chunk).items():
+                sums.setdefault(name, []).append(mean)
+        means = {
+            name: Mean(tf.add_n([m[0] for m in means]), tf.add_n([m[1] for m in means]))
+            for name, means in sums.items()
+        }
+        return _ratios(means) | self.feed.metrics()
+
+    def evaluate(self, index: int) -> dict[str, float]:
+        """Evaluates the learner; `index` seeds it, so every evaluation has draws of its own."""
+        if self.feed is not None:
+            metrics = self.feed.evaluate(index)
+            if metrics is not None:
+                return metrics
+        if self._evaluate is None:
+            self._compile_evaluation()
+        return _ratios(self._evaluate(tf.constant(index, tf.int64)))
+
+    def compile(self) -> None:
+        """Traces and compiles ahead of the first block, so that its time can be told apart."""
+        if self.feed is None:
+            self._block = self._compile_block()
+            # No step is taken: the call makes XLA compile now and not in the first block.
+            self._block(tf.constant(0, tf.int64), tf.constant(0, tf.int64))
+        else:
+            self._block = self._compile_fed_step(self.feed)
+
+    def _compile_block(self) -> Any:
+        @tf.function(autograph=False)
+        def train_step(index: tf.Tensor) -> dict[str, Mean]:
+            return _as_means(self.learner.train_step(Seed(self._seed, index, "train/")))
+
+        step = train_step.get_concrete_function(tf.TensorSpec([], tf.int64))
+
+        def block(first: tf.Tensor, count: tf.Tensor) -> dict[str, Mean]:
+            zeros = tf.nest.map_structure(
+                lambda spec: tf.zeros(spec.shape, spec.dtype), step.structured_outputs
+            )
+
+            def body(i: tf.Tensor, sums: dict[str, Mean]) -> tuple[tf.Tensor, dict[str, Mean]]:
+                return i + 1, tf.nest.map_structure(tf.add, sums, step(first + i))
+
+            start = (tf.constant(0, tf.int64), zeros)
+            return tf.while_loop(lambda i, _: i < count, body, start)[1]
+
+        return self._runtime.compile(block, self._runtime.jit_for(step))
+
+    def _compile_fed_step(self, feed: Feed) -> Any:
+        @tf.function(autograph=False)
+        def fed_step(index: tf.Tensor, chunk: Any) -> dict[str, Mean]:
+            self.learner.absorb(chunk)
+            return _as_means(self.learner.train_step(Seed(self._seed, index, "train/")))
+
+        step = fed_step.get_concrete_function(tf.TensorSpec([], tf.int64), feed.spec)
+        return self._runtime.compile(lambda *args: step(*args), self._runtime.jit_for(step))
+
+    def _compile_evaluation(self) -> None:
+        @tf.function(autograph=False)
+        def evaluate(index: tf.Tensor) -> dict[str, Mean]:
+            return _as_means(self.learner.evaluate(Seed(self._seed, index, "evaluate/")))
+
+        traced = evaluate.get_concrete_function(tf.TensorSpec([], tf.int64))
+        self._evaluate = self._runtime.compile(
+            lambda index: traced(index), self._runtime.jit_for(traced)
+        )
+
+
+def _as_means(metrics: Metrics) -> dict[str, Mean]:
+    means = {}
+    for name, value in metrics.items():
+        total, weight = value if isinstance(value, Mean) else (value, 1.0)
+        means[name] = Mean(tf.cast(total, tf.float32), tf.cast(weight, tf.float32))
+    return means
+
+
+def _ratios(means: dict[str, Mean]) -> dict[str, float]:
+    ratios = {}
+    for name, (total, weight) in means.items():
+        if weight := float(weight):
+            ratios[name] = float(total) / weight
+        elif math.isnan(float(total)):
+            ratios[name] = math.nan
+    return ratios

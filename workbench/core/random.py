@@ -1,0 +1,33 @@
+"""Randomness as a pure function of (root seed, stream name, step).
+
+Every random draw of a program uses a stateless op keyed by a `Seed`, so that a resumed run
+repeats an uninterrupted one, and replicas that share a stream share its draws.
+"""
+
+import tensorflow as tf
+
+from workbench.core.streams import stream_key
+
+
+class Seed:
+    """A point of a run's randomness: root seed and stream path in Python, step as a tensor.
+
+    Calling it with a name gives the int64 `[2]` seed that `tf.random.stateless_*` takes.
+    """
+
+    def __init__(self, root: int, step: tf.Tensor | int = 0, path: str = ""):
+        self.root = root
+        self.step = tf.cast(step, tf.int64)
+        self.path = path
+
+    def __call__(self, stream: str) -> tf.Tensor:
+        key = stream_key(self.root, self.path + stream)
+        return tf.stack([tf.constant(key, tf.int64), self.step])
+
+    def child(self, name: str) -> "Seed":
+        """The same step in a namespace of its own."""
+        return Seed(self.root, self.step, f"{self.path}{name}/")
+
+    def at(self, step: tf.Tensor | int) -> "Seed":
+        """The same streams at another step, e.g. one that an inner loop counts."""
+        return Seed(self.root, step, self.path)

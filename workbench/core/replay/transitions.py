@@ -1,0 +1,149 @@
+"""Uniform replay of transitions, with n-step windows that respect episodes."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+
+class Transitions(NamedTuple):
+    """What happened in one step of N environments; every field is `[N, ...]`.
+
+    Attributes:
+      observation: what was acted on.
+      action: int32 `[N]`.
+      reward: float32 `[N]`.
+      next_observation: what the action led to, before any reset: also where an episode was
+        truncated, for its value is what a bootstrap needs.
+      terminated: bool `[N]`; the environment's own end, after which nothing is worth anything.
+      truncated: bool `[N]`; cut off from outside, as by a time limit.
+    """
+
+    observation: Any
+    action: tf.Tensor
+    reward: tf.Tensor
+    next_observation: Any
+    terminated: tf.Tensor
+    truncated: tf.Tensor
+
+
+class NStep(NamedTuple):
+    """A batch of n-step transitions (o_t, a_t, R, gamma_n, o_{t+k}), k <= n.
+
+    The one-step or n-step target is `reward + discount * V(next_observation)`.
+
+    Attributes:
+      reward: sum over j < k of gamma^j r_{t+j}, float32 `[B]`.
+      discount: gamma^k, or 0 where the window ends in a terminal state, float32 `[B]`.
+      next_observation: the observation after the window's last step.
+    """
+
+    observation: Any
+    action: tf.Tensor
+    reward: tf.Tensor
+    discount: tf.Tensor
+    next_observation: Any
+
+
+class TransitionReplay(tf.Module):
+    """The last `capacity` transitions of N environments, sampled uniformly with replacement.
+
+    Rows of time by columns of environments, written in a ring. A window of n steps starts at any
+    row that has n - 1 rows after it, and ends early where its episode does: at a terminal state
+    the bootstrap is dropped, at a truncation it is made from the final observation.
+
+    Args:
+      observation: spec of one observation.
+      capacity: transitions kept, over all environments together.
+      num_envs: N, the transitions in a row.
+      batch_size: B.
+      n_step: n, the longest window (Sutton & Barto 2018, eq. 7.1).
+      gamma: discount factor.
+    """
+
+    def __init__(
+        self,
+        observation: tf.TensorSpec,
+        *,
+        capacity: int,
+        num_envs: int,
+        batch_size: int,
+        n_step: int,
+        gamma: float,
+    ):
+        super().__init__(name="transition_replay")
+        self._rows = capacity // num_envs
+        self._num_envs = num_envs
+        self._batch_size = batch_size
+        self._n_step = n_step
+        self._gamma = gamma
+        scalar = partial(tf.TensorSpec, [])
+        fields = (observation, scalar(tf.int32), scalar(tf.float32), observation)
+        flags = (scalar(tf.bool), scalar(tf.bool))
+        self._storage = Transitions(*map(self._zeros, (*fields, *flags)))
+        self._inserted = tf.Variable(0, trainable=False, dtype=tf.int64, name="inserted_rows")
+
+    def _zeros(self, spec: tf.TensorSpec) -> tf.Variable:
+        shape = [self._rows, self._num_envs, *spec.shape]
+        return tf.Variable(tf.zeros(shape, spec.dtype), trainable=False)
+
+    def row_spec(self, steps: int) -> Transitions:
+        """The spec of what `insert` takes: fields `[steps, N, ...]`."""
+        return Transitions(
+            *(tf.TensorSpec([steps, *field.shape[1:]], field.dtype) for field in self._storage)
+        )
+
+    @property
+    def size(self) -> tf.Tensor:
+        """Transitions stored, int64."""
+        return tf.minimum(self._inserted, self._rows) * self._num_envs
+
+    def insert(self, items: Transitions) -> None:
+        """Appends rows, over the oldest ones when full.
+
+        Args:
+          items: fields `[T, N, ...]`: T steps in order, T no more than the rows of the ring.
+        """
+        steps = items.reward.shape[0]
+        rows = tf.cast((self._inserted + tf.range(steps, dtype=tf.int64)) % self._rows, tf.int32)
+        for variable, values in zip(self._storage, items, strict=True):
+            variable.scatter_update(tf.IndexedSlices(values, rows))
+        self._inserted.assign_add(steps)
+
+    def sample(self, seed: tf.Tensor) -> NStep:
+        """A batch of windows; at least n rows must have been inserted."""
+        row_seed, env_seed = tf.unstack(tf.random.split(seed))
+        stored = tf.minimum(self._inserted, self._rows)
+        age = tf.random.stateless_uniform(
+            [self._batch_size], row_seed, minval=0, maxval=stored - self._n_step + 1, dtype=tf.int64
+        )
+        first = self._inserted - stored + age
+        env = tf.random.stateless_uniform(
+            [self._batch_size], env_seed, maxval=self._num_envs, dtype=tf.int32
+        )
+        # Indices [B, n] into the storage seen as one long list of transitions.
+        rows = (first[:, None] + tf.range(self._n_step, dtype=tf.int64)) % self._rows
+        window = tf.cast(rows, tf.int32) * self._num_envs + env[:, None]
+
+        terminated = self._take(self._storage.terminated, window)
+        ended = terminated | self._take(self._storage.truncated, window)
+        # alive[j]: the episode had not ended before step j of the window.
+        alive = tf.math.cumprod(1.0 - tf.cast(ended, tf.float32), axis=1, exclusive=True)
+        powers = tf.constant([self._gamma**j for j in range(self._n_step)], tf.float32)
+        length = tf.cast(tf.reduce_sum(alive, axis=1), tf.int32)
+        last = tf.gather(window, length - 1, axis=1, batch_dims=1)
+        ends_here = self._take(self._storage.terminated, last)
+        bootstrap = tf.where(ends_here, 0.0, tf.gather(powers * self._gamma, length - 1))
+        return NStep(
+            observation=self._take(self._storage.observation, window[:, 0]),
+            action=self._take(self._storage.action, window[:, 0]),
+            reward=tf.reduce_sum(
+                self._take(self._storage.reward, window) * alive * powers, axis=1
+            ),
+            discount=bootstrap,
+            next_observation=self._take(self._storage.next_observation, last),
+        )
+
+    def _take(self, variable: tf.Variable, index: tf.Tensor) -> tf.Tensor:
+        flat = tf.reshape(variable, [self._rows * self._num_envs, *variable.shape[2:]])
+        return tf.gather(flat, index)

@@ -1,0 +1,84 @@
+"""tf-agents' networks and agents, from our configuration."""
+
+import tensorflow as tf
+from tf_agents.agents.dqn.dqn_agent import DdqnAgent, DqnAgent
+from tf_agents.networks.q_network import QNetwork
+from tf_agents.specs.tensor_spec import BoundedTensorSpec
+from tf_agents.trajectories.policy_step import PolicyStep
+from tf_agents.trajectories.time_step import StepType, TimeStep, time_step_spec
+from tf_agents.trajectories.trajectory import Transition
+from tf_agents.utils import common
+
+from workbench.core.replay.transitions import NStep
+from workbench.dqn.config import DqnConfig
+from workbench.models.config import MlpConfig
+
+LOSSES = {
+    "squared": common.element_wise_squared_loss,
+    "huber": common.element_wise_huber_loss,
+}
+
+
+def action_spec(num_actions: int) -> BoundedTensorSpec:
+    """Actions 0 … num_actions - 1, int32 scalars."""
+    return BoundedTensorSpec([], tf.int32, 0, num_actions - 1, name="action")
+
+
+def q_network(config: MlpConfig, observation: tf.TensorSpec, num_actions: int) -> QNetwork:
+    """A Q-network `[B, *observation] -> [B, num_actions]` with its variables made."""
+    network = QNetwork(
+        observation,
+        action_spec(num_actions),
+        fc_layer_params=tuple(config.layers),
+        activation_fn=tf.keras.activations.get(config.activation),
+    )
+    network.create_variables()
+    return network
+
+
+def q_agent(
+    config: DqnConfig, network: QNetwork, observation: tf.TensorSpec, num_actions: int
+) -> DqnAgent:
+    """A DQN or double DQN agent, ready to train.
+
+    Its own gamma is 1: the replay's discount holds gamma to the power of the window's length.
+    """
+    optimizer = _optimizer(config)
+    agent = (DdqnAgent if config.double else DqnAgent)(
+        time_step_spec(observation),
+        action_spec(num_actions),
+        q_network=network,
+        optimizer=optimizer,
+        gamma=1.0,
+        td_errors_loss_fn=LOSSES[config.loss],
+        gradient_clipping=config.gradient_clipping,
+        target_update_period=config.target_update_period,
+        target_update_tau=config.target_update_tau,
+        train_step_counter=tf.Variable(0, trainable=False, dtype=tf.int64, name="updates"),
+    )
+    agent.initialize()
+    optimizer.build(network.trainable_variables)
+    return agent
+
+
+def as_transition(batch: NStep) -> Transition:
+    """An n-step batch in tf-agents' words: o_t and a_t, then R, discount and o_{t+k}."""
+    size = batch.reward.shape[0]
+    middle = tf.fill([size], StepType.MID)
+    unused = tf.zeros([size])
+    return Transition(
+        time_step=TimeStep(middle, unused, unused, batch.observation),
+        action_step=PolicyStep(batch.action, (), ()),
+        next_time_step=TimeStep(middle, batch.reward, batch.discount, batch.next_observation),
+    )
+
+
+def _optimizer(config: DqnConfig) -> tf.keras.optimizers.Optimizer:
+    rate, epsilon = config.learning_rate, config.optimizer_epsilon
+    if config.optimizer == "adam":
+        return tf.keras.optimizers.Adam(rate, epsilon=epsilon, jit_compile=False)
+    if config.optimizer == "rmsprop":
+        return tf.keras.optimizers.RMSprop(
+            rate, rho=0.95, epsilon=epsilon, centered=True, jit_compile=False
+        )
+    return tf.keras.optimizers.SGD(rate, jit_compile=False)

@@ -1,0 +1,173 @@
+"""DQN as one step: act, environment, replay, update and target update.
+
+Mnih et al. 2015, Algorithm 1: with probability epsilon act at random, else by argmax_a Q(o, a);
+store (o_t, a_t, r_t, o_{t+1}); every few steps descend on
+(r + gamma max_a' Q'(o_{t+1}, a') - Q(o_t, a_t))^2 over a uniform batch, and copy Q to Q' now and
+then. The update and both networks are tf-agents'.
+"""
+
+import tensorflow as tf
+from tf_agents.networks.q_network import QNetwork
+
+from workbench.core.learner import Learner, Mean, Metrics
+from workbench.core.random import Seed
+from workbench.core.replay.transitions import TransitionReplay, Transitions
+from workbench.dqn.agent import as_transition, q_agent
+from workbench.dqn.config import DqnConfig
+from workbench.dqn.exploration import epsilon, epsilon_greedy, greedy
+from workbench.environments.base import Environment, Episodes, EpisodeState, Step
+
+
+class DqnLearner(Learner):
+    """A Q-network, its target, optimizer and replay; `learn` is the algorithm's update phase.
+
+    Args:
+      config: hyper-parameters.
+      network: the Q-network, with variables.
+      observation: spec of one observation.
+      num_actions: A.
+    """
+
+    unit = "environment steps"
+
+    def __init__(
+        self,
+        config: DqnConfig,
+        network: QNetwork,
+        observation: tf.TensorSpec,
+        num_actions: int,
+    ):
+        super().__init__(name="dqn")
+        self.config = config
+        self.units_per_step = config.train_every * config.num_envs
+        self.network = network
+        self.agent = q_agent(config, network, observation, num_actions)
+        self.replay = TransitionReplay(
+            observation,
+            capacity=config.replay_capacity,
+            num_envs=config.num_envs,
+            batch_size=config.batch_size,
+            n_step=config.n_step,
+            gamma=config.gamma,
+        )
+
+    def q_values(self, observation: tf.Tensor) -> tf.Tensor:
+        """Q(o, .) of the online network, float32 `[N, A]`."""
+        return self.network(observation)[0]
+
+    def learn(self, seed: Seed) -> Metrics:
+        """One training phase: `gradient_steps` updates, or none before learning starts."""
+        steps = self.config.gradient_steps
+        units = (seed.step + 1) * self.units_per_step
+        started = (units > self.config.learning_starts) & (
+            self.replay.size >= self.config.n_step * self.config.num_envs
+        )
+        # A loop with no iterations, not a conditional, which would copy the replay.
+        updates = tf.where(started, steps, 0)
+
+        def update(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            at = seed.at(seed.step * steps + tf.cast(i, tf.int64))
+            loss = self.agent.train(as_transition(self.replay.sample(at("replay")))).loss
+            return i + 1, total + loss
+
+        _, total = tf.while_loop(lambda i, _: i < updates, update, (0, 0.0))
+        return {"loss": Mean(total, tf.cast(updates, tf.float32))}
+
+
+class CompiledDqn(DqnLearner):
+    """DQN whose environments are compiled too: a step touches no Python."""
+
+    def __init__(self, config: DqnConfig, network: QNetwork, environment: Environment, seed: int):
+        super().__init__(config, network, environment.observation, environment.num_actions)
+        self._training = Episodes(environment, config.num_envs)
+        self._judging = Episodes(environment, config.evaluation.episodes)
+        episodes = self._training.reset(Seed(seed)("first episodes"))
+        self.episodes = [tf.Variable(value, trainable=False) for value in episodes]
+
+    def train_step(self, seed: Seed) -> Metrics:
+        return self._collect(seed) | self.learn(seed)
+
+    def _collect(self, seed: Seed) -> dict[str, tf.Tensor | Mean]:
+        """`train_every` steps of every environment, epsilon-greedily, into the replay."""
+        steps = self.config.train_every
+
+        def collect(j: tf.Tensor, state: EpisodeState, sums: tf.Tensor) -> tuple:
+            at = seed.at(seed.step * steps + tf.cast(j, tf.int64))
+            observation = self._training.observe(state)
+            rate = epsilon(self.config.exploration, at.step * self.config.num_envs)
+            action = epsilon_greedy(self.q_values(observation), rate, at("act"))
+            state, step = self._training.step(state, action, at("reset"))
+            self.replay.insert(_one_row(observation, action, step))
+            return j + 1, state, sums + tf.stack([rate, *_finished(step)])
+
+        start = EpisodeState(*(variable.read_value() for variable in self.episodes))
+        _, state, sums = tf.while_loop(
+            lambda j, *_: j < steps, collect, (0, start, tf.zeros([4]))
+        )
+        for variable, value in zip(self.episodes, state, strict=True):
+            variable.assign(value)
+        rate, count, returns, lengths = tf.unstack(sums)
+        return {
+            "epsilon": rate / steps,
+            "return": Mean(returns, count),
+            "episode_length": Mean(lengths, count),
+        }
+
+    def evaluate(self, seed: Seed) -> Metrics:
+        """One greedy episode in each of `evaluation.episodes` environments."""
+        episodes = self._judging
+        count = episodes.num_envs
+
+        def act(t: tf.Tensor, state: EpisodeState, done: tf.Tensor, *results: tf.Tensor) -> tuple:
+            returns, lengths = results
+            action = greedy(self.q_values(episodes.observe(state)))
+            state, step = episodes.step(state, action, seed.at(tf.cast(t, tf.int64))("unused"))
+            ends = (step.terminated | step.truncated) & ~done
+            returns = tf.where(ends, step.episode_return, returns)
+            lengths = tf.where(ends, tf.cast(step.episode_length, tf.float32), lengths)
+            return t + 1, state, done | ends, returns, lengths
+
+        start = (0, episodes.reset(seed("episodes")), tf.fill([count], False))
+        *_, returns, lengths = tf.while_loop(
+            lambda t, _, done, *__: ~tf.reduce_all(done),
+            act,
+            (*start, tf.zeros([count]), tf.zeros([count])),
+        )
+        return {
+            "return": tf.reduce_mean(returns),
+            "return_std": tf.math.reduce_std(returns),
+            "return_min": tf.reduce_min(returns),
+            "return_max": tf.reduce_max(returns),
+            "episode_length": tf.reduce_mean(lengths),
+        }
+
+
+class FedDqn(DqnLearner):
+    """DQN whose transitions come from the host."""
+
+    def absorb(self, chunk: Transitions) -> None:
+        self.replay.insert(chunk)
+
+    def train_step(self, seed: Seed) -> Metrics:
+        return self.learn(seed)
+
+    def evaluate(self, seed: Seed) -> Metrics:
+        raise NotImplementedError("the feed evaluates: its environments are on the host")
+
+
+def _one_row(observation: tf.Tensor, action: tf.Tensor, step: Step) -> Transitions:
+    row = Transitions(
+        observation, action, step.reward, step.final_observation, step.terminated, step.truncated
+    )
+    return Transitions(*(value[None] for value in row))
+
+
+def _finished(step: Step) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Episodes that ended in this step: how many, and the sums of their returns and lengths."""
+    ended = tf.cast(step.terminated | step.truncated, tf.float32)
+    lengths = tf.cast(step.episode_length, tf.float32)
+    return (
+        tf.reduce_sum(ended),
+        tf.reduce_sum(ended * step.episode_return),
+        tf.reduce_sum(ended * lengths),
+    )

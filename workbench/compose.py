@@ -103,6 +103,23 @@ def load_experiment(path: Path) -> ExperimentConfig:
     return instantiate(config)
 
 
+def amend(experiment: ExperimentConfig, overrides: Sequence[str]) -> ExperimentConfig:
+    """An experiment with some of its values changed by `KEY=VALUE`.
+
+    Raises:
+      ConfigError: for an unknown key or a value that does not fit.
+    """
+    config = OmegaConf.structured(experiment)
+    for override in _parse(overrides):
+        key, value = override.key_or_group, override.value()
+        _refuse_unknown(config, key)
+        try:
+            OmegaConf.update(config, key, value)
+        except OmegaConfBaseException as error:
+            raise ConfigError(_explain(error, [])) from error
+    return instantiate(config)
+
+
 def experiments() -> Iterator[str]:
     """The names of the shipped experiments: files below conf/experiment."""
     folder = conf_dir() / "experiment"

@@ -30,12 +30,12 @@ class Limits:
         return above and value <= self.high  # NaN compares false, so it is refused
 
     def __str__(self) -> str:
-        if self.low == -math.inf and self.high == math.inf:
-            return "a number"
-        low = f"{'above' if self.open_low else 'at least'} {self.low:g}"
-        if self.high == math.inf:
-            return low
-        return f"{low} and at most {self.high:g}"
+        words = []
+        if self.low > -math.inf:
+            words.append(f"{'above' if self.open_low else 'at least'} {self.low:g}")
+        if self.high < math.inf:
+            words.append(f"at most {self.high:g}")
+        return " and ".join(words) or "a number"
 
 
 POSITIVE = Limits(low=0, open_low=True)

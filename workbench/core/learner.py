@@ -54,12 +54,20 @@ class Learner(tf.Module):
         """Takes a feed's chunk of host data into the state; traceable."""
         raise NotImplementedError(f"{type(self).__name__} takes no feed")
 
+    def publish(self) -> Any:
+        """What a feed needs to know of the state after each step, as a nest of tensors.
+
+        They come out of the compiled step itself: reading a variable from Python costs more.
+        """
+        return ()
+
 
 class Feed:
     """The host's side of a learner whose data cannot be compiled (optional).
 
     The program calls `next(step)` before each step and hands the chunk, a nest of arrays of
-    fixed shapes, to `Learner.absorb` inside the compiled step.
+    fixed shapes, to `Learner.absorb` inside the compiled step; what `Learner.publish` gives after
+    the step, and once before the first, goes to `receive`.
 
     Attributes:
       spec: a nest of `tf.TensorSpec` that every chunk matches.
@@ -70,6 +78,9 @@ class Feed:
     def next(self, step: int) -> Any:
         """The chunk for this step."""
         raise NotImplementedError
+
+    def receive(self, published: Any) -> None:
+        """Takes what the learner published, as tensors."""
 
     def metrics(self) -> dict[str, float]:
         """What the host measured since the last call, means by name; the program asks once a block."""

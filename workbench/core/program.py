@@ -35,20 +35,19 @@ class Program:
         if self.feed is None:
             first, count = tf.constant(first_step, tf.int64), tf.constant(steps, tf.int64)
             return _ratios(self._block(first, count))
-        sums: dict[str, list[tuple[Any, Any]]] = {}
+        sums: list[dict[str, Mean]] = []
         for step in range(first_step, first_step + steps):
             chunk = self.feed.next(step)
-            for name, mean in self._block(tf.constant(step, tf.int64), chunk).items():
-                sums.setdefault(name, []).append(mean)
-        means = {
-            name: Mean(tf.add_n([m[0] for m in means]), tf.add_n([m[1] for m in means]))
-            for name, means in sums.items()
-        }
-        return _ratios(means) | self.feed.metrics()
+            means, published = self._block(tf.constant(step, tf.int64), chunk)
+            self.feed.receive(published)
+            sums.append(means)
+        totals = tf.nest.map_structure(lambda *values: tf.add_n(values), *sums)
+        return _ratios(totals) | self.feed.metrics()
 
     def evaluate(self, index: int) -> dict[str, float]:
         """Evaluates the learner; `index` seeds it, so every evaluation has draws of its own."""
         if self.feed is not None:
+            self.feed.receive(self.learner.publish())
             metrics = self.feed.evaluate(index)
             if metrics is not None:
                 return metrics
@@ -64,6 +63,7 @@ class Program:
             self._block(tf.constant(0, tf.int64), tf.constant(0, tf.int64))
         else:
             self._block = self._compile_fed_step(self.feed)
+            self.feed.receive(self.learner.publish())
 
     def _compile_block(self) -> Any:
         @tf.function(autograph=False)
@@ -87,12 +87,16 @@ class Program:
 
     def _compile_fed_step(self, feed: Feed) -> Any:
         @tf.function(autograph=False)
-        def fed_step(index: tf.Tensor, chunk: Any) -> dict[str, Mean]:
+        def fed_step(index: tf.Tensor, chunk: Any) -> tuple[dict[str, Mean], Any]:
             self.learner.absorb(chunk)
-            return _as_means(self.learner.train_step(Seed(self._seed, index, "train/")))
+            metrics = self.learner.train_step(Seed(self._seed, index, "train/"))
+            return _as_means(metrics), self.learner.publish()
 
-        step = fed_step.get_concrete_function(tf.TensorSpec([], tf.int64), feed.spec)
-        return self._runtime.compile(lambda *args: step(*args), self._runtime.jit_for(step))
+        spec = (tf.TensorSpec([], tf.int64), feed.spec)
+        step = fed_step.get_concrete_function(*spec)
+        compiled = self._runtime.compile(lambda *args: step(*args), self._runtime.jit_for(step))
+        # A concrete function skips the matching of arguments, half the price of a small call.
+        return compiled.get_concrete_function(*spec)
 
     def _compile_evaluation(self) -> None:
         @tf.function(autograph=False)

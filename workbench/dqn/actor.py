@@ -1,9 +1,11 @@
 """Acting on the host, for environments that cannot be compiled.
 
 A compiled call costs some 100 µs before it computes anything, more than an environment's step; a
-small perceptron in NumPy takes under 10. So the feed copies the weights once a training phase and
-acts with them until the next: the very policy that the phase would see.
+small perceptron in NumPy takes under 10. So the feed gets the weights once a training phase and acts
+with them until the next: the very policy that acting in between would follow.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -22,19 +24,14 @@ class HostMlp:
     """The NumPy twin of a Q-network that is a multilayer perceptron.
 
     Args:
-      variables: kernels and biases in turn, first layer to last.
+      weights: kernels and biases in turn, first layer to last.
       activation: of the hidden layers, "relu" or "tanh".
     """
 
-    def __init__(self, variables: list[tf.Variable], activation: str):
-        self._variables = variables
-        self._activation = ACTIVATIONS[activation]
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Takes over the variables' present values."""
-        arrays = [variable.numpy() for variable in self._variables]
+    def __init__(self, weights: Sequence[tf.Tensor], activation: str):
+        arrays = [weight.numpy() for weight in weights]
         self._layers = list(zip(arrays[::2], arrays[1::2], strict=True))
+        self._activation = ACTIVATIONS[activation]
 
     def __call__(self, observation: np.ndarray) -> np.ndarray:
         """Q-values float32 `[N, A]` of observations `[N, ...]`."""
@@ -50,16 +47,16 @@ class GymnasiumFeed(Feed):
 
     Args:
       learner: whose policy acts; its configuration says how much and how.
-      network: that policy's twin.
+      activation: of the Q-network's hidden layers.
       environment: where it acts.
       seed: the run's root seed.
     """
 
     def __init__(
-        self, learner: FedDqn, network: HostMlp, environment: GymnasiumEnvironment, seed: int
+        self, learner: FedDqn, activation: str, environment: GymnasiumEnvironment, seed: int
     ):
         self._config = learner.config
-        self._network = network
+        self._activation = activation
         self._environment = environment
         self._seed = seed
         self._training = environment.episodes(self._config.num_envs, seed, "train")
@@ -71,7 +68,6 @@ class GymnasiumFeed(Feed):
     def next(self, step: int) -> Transitions:
         """`train_every` steps of every environment, in order."""
         config, training = self._config, self._training
-        self._network.refresh()
         first = step * config.train_every
         times = (first + np.arange(config.train_every)) * config.num_envs
         rates = epsilon(config.exploration, times)
@@ -88,6 +84,10 @@ class GymnasiumFeed(Feed):
         self._finished += finished(outcomes)
         return Transitions(*(np.stack(field) for field in list(zip(*outcomes, strict=True))[:6]))
 
+    def receive(self, published: Sequence[tf.Tensor]) -> None:
+        """The Q-network's weights of now on."""
+        self._network = HostMlp(published, self._activation)
+
     def metrics(self) -> dict[str, float]:
         """Mean epsilon, and mean return and length of the episodes that ended."""
         metrics = {"epsilon": float(np.mean(self._rates))}
@@ -99,7 +99,6 @@ class GymnasiumFeed(Feed):
 
     def evaluate(self, index: int) -> dict[str, float]:
         """One greedy episode in each of `evaluation.episodes` environments."""
-        self._network.refresh()
         count = self._config.evaluation.episodes
         episodes = self._environment.episodes(count, self._seed, f"evaluate/{index}")
         returns, lengths = np.zeros(count), np.zeros(count)

@@ -41,7 +41,9 @@ def q_agent(
 ) -> DqnAgent:
     """A DQN or double DQN agent, ready to train.
 
-    Its own gamma is 1: the replay's discount holds gamma to the power of the window's length.
+    Its own gamma is 1: the replay's discount holds gamma to the power of the window's length. Its
+    own gradient clipping stays off, for it clips each variable alone; the optimizer clips the
+    global norm (Pascanu, Mikolov & Bengio 2013).
     """
     optimizer = _optimizer(config)
     agent = (DdqnAgent if config.double else DqnAgent)(
@@ -51,7 +53,6 @@ def q_agent(
         optimizer=optimizer,
         gamma=1.0,
         td_errors_loss_fn=LOSSES[config.loss],
-        gradient_clipping=config.gradient_clipping,
         target_update_period=config.target_update_period,
         target_update_tau=config.target_update_tau,
         train_step_counter=tf.Variable(0, trainable=False, dtype=tf.int64, name="updates"),
@@ -74,11 +75,11 @@ def as_transition(batch: NStep) -> Transition:
 
 
 def _optimizer(config: DqnConfig) -> tf.keras.optimizers.Optimizer:
-    rate, epsilon = config.learning_rate, config.optimizer_epsilon
+    rate = config.learning_rate
+    shared = {"global_clipnorm": config.gradient_clipping, "jit_compile": False}
+    adaptive = {"epsilon": config.optimizer_epsilon, **shared}
     if config.optimizer == "adam":
-        return tf.keras.optimizers.Adam(rate, epsilon=epsilon, jit_compile=False)
+        return tf.keras.optimizers.Adam(rate, **adaptive)
     if config.optimizer == "rmsprop":
-        return tf.keras.optimizers.RMSprop(
-            rate, rho=0.95, epsilon=epsilon, centered=True, jit_compile=False
-        )
-    return tf.keras.optimizers.SGD(rate, jit_compile=False)
+        return tf.keras.optimizers.RMSprop(rate, rho=0.95, centered=True, **adaptive)
+    return tf.keras.optimizers.SGD(rate, **shared)

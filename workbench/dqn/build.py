@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from workbench.core.assembly import Assembly
 from workbench.core.config import build as build_component
-from workbench.dqn.actor import GymnasiumFeed, HostMlp
+from workbench.dqn.actor import GymnasiumFeed
 from workbench.dqn.agent import q_network
 from workbench.dqn.config import DqnConfig
 from workbench.dqn.learner import CompiledDqn, FedDqn
@@ -26,8 +26,8 @@ def build(config: DqnConfig, *, environment: Any, network: MlpConfig, seed: int)
         observation = tf.TensorSpec(made.observation_shape, tf.float32)
         q_values = q_network(network, observation, made.num_actions)
         learner = FedDqn(config, q_values, observation, made.num_actions)
-        host = HostMlp(q_values.trainable_variables, network.activation)
-        assembly = Assembly(learner, GymnasiumFeed(learner, host, made, seed))
+        feed = GymnasiumFeed(learner, network.activation, made, seed)
+        assembly = Assembly(learner, feed)
     assembly.policy = GreedyPolicy(q_values, made)
     if config.evaluation.gif:
         assembly.artifacts.append(partial(write_gif, assembly.policy, seed))

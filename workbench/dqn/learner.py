@@ -151,6 +151,10 @@ class FedDqn(DqnLearner):
     def train_step(self, seed: Seed) -> Metrics:
         return self.learn(seed)
 
+    def publish(self) -> list[tf.Tensor]:
+        """The Q-network's kernels and biases in turn."""
+        return [variable.read_value() for variable in self.network.trainable_variables]
+
     def evaluate(self, seed: Seed) -> Metrics:
         raise NotImplementedError("the feed evaluates: its environments are on the host")
 

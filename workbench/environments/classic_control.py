@@ -4,10 +4,17 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 from workbench.environments.base import Environment
+from workbench.environments.config import (
+    AcrobotConfig,
+    CartPoleConfig,
+    MountainCarConfig,
+    PendulumConfig,
+)
 
 
 class CartPole(Environment):
@@ -238,3 +245,12 @@ def _runge_kutta(
     k3 = derivative(state + dt / 2 * k2)
     k4 = derivative(state + dt * k3)
     return state + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+
+
+def build(config: Any) -> Environment:
+    """The environment that a configuration names."""
+    if isinstance(config, PendulumConfig):
+        return Pendulum(torques=config.torques)
+    return {CartPoleConfig: CartPole, AcrobotConfig: Acrobot, MountainCarConfig: MountainCar}[
+        type(config)
+    ]()

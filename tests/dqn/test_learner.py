@@ -117,7 +117,7 @@ def test_the_target_network_follows_every_period_by_tau(period, tau):
 def test_collected_transitions_are_the_environments_own():
     made = learner()
     Program(made, Runtime(), seed=3).run(0, 30)  # 150 rows of 2 environments, of 200
-    stored = [v.numpy()[:150] for v in made.replay._storage]
+    stored = [v.numpy().reshape(-1, 2, *v.shape[1:])[:150] for v in made.replay._storage]
     observation, action, reward, following, terminated, truncated = stored
     state, rewards, ended = CartPole().step(
         tf.constant(observation.reshape(-1, 4)), tf.constant(action.reshape(-1))

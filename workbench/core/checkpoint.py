@@ -5,37 +5,17 @@ import os
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from workbench.core.config import ConfigError
+from workbench.core.events import Position
 from workbench.core.learner import Feed, Learner
 
 STATE = "state.json"
-
-
-@dataclass
-class Position:
-    """Where a run stands.
-
-    Attributes:
-      step: train steps taken.
-      evaluated: the step of the last evaluation, -1 before the first.
-      best: the best judged value so far, and `best_step` where it was.
-      stale: evaluations since then.
-      seconds: training, compiling and evaluating so far, over all parts of the run.
-    """
-
-    step: int = 0
-    evaluated: int = -1
-    best: float | None = None
-    best_step: int = -1
-    stale: int = 0
-    seconds: float = 0.0
-    train_seconds: float = 0.0
 
 
 class CheckpointError(Exception):
@@ -154,6 +134,25 @@ def newest_first(folder: Path) -> Iterator[Path]:
     """The checkpoints of a folder, whole or not."""
     for step in sorted(_steps(folder), reverse=True):
         yield checkpoint_path(folder, step)
+
+
+def choose(folder: Path, best: bool) -> Path:
+    """The best whole checkpoint of a folder, or the newest.
+
+    Raises:
+      CheckpointError: when there is none.
+    """
+    for path in newest_first(folder):
+        try:
+            state = read_state(path)
+        except CheckpointError:
+            continue
+        best_path = checkpoint_path(folder, state["position"]["best_step"])
+        if not best or best_path == path:
+            return path
+        read_state(best_path)
+        return best_path
+    raise CheckpointError("there is no whole checkpoint")
 
 
 def read_state(path: Path) -> dict[str, Any]:

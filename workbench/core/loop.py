@@ -5,74 +5,22 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 
-from workbench.core.checkpoint import CheckpointError, Checkpoints, Position
+from workbench.core.checkpoint import CheckpointError, Checkpoints
+from workbench.core.events import (
+    BlockDone,
+    Checkpointed,
+    CheckpointFailed,
+    Compiled,
+    Evaluated,
+    Event,
+    Position,
+    Stopped,
+)
 from workbench.core.every import EverySeconds, next_multiple
 from workbench.core.options import TrainConfig
 from workbench.core.program import Program
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """The program is ready."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class BlockDone:
-    """A block of steps was trained; `units` counts from the run's beginning."""
-
-    step: int
-    units: int
-    metrics: dict[str, float]
-    seconds: float
-    units_per_second: float
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """The learner was judged."""
-
-    step: int
-    units: int
-    metrics: dict[str, float]
-    seconds: float
-    best: bool
-
-
-@dataclass(frozen=True)
-class Checkpointed:
-    """Everything stands on disk."""
-
-    step: int
-    path: Path
-
-
-@dataclass(frozen=True)
-class CheckpointFailed:
-    """A checkpoint could not be written; the ones before it are untouched."""
-
-    step: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """The last event.
-
-    `status` is finished, failed, preempted or interrupted; `reason` names the rule or the fault.
-    """
-
-    status: str
-    reason: str
-    position: Position
-
-
-Event = Compiled | BlockDone | Evaluated | Checkpointed | CheckpointFailed | Stopped
 
 
 class Interruption:
@@ -145,7 +93,7 @@ class _Training:
             started = self._clock()
             self._program.compile()
             seconds = self._clock() - started
-            position.seconds += seconds
+            position.spend("compile", seconds)
             yield Compiled(seconds)
         save_due = EverySeconds(self._config.checkpoint_every, clock=self._clock)
 
@@ -188,8 +136,7 @@ class _Training:
         seconds = self._clock() - started
         units = (end - position.step) * self._units_per_step
         position.step = end
-        position.seconds += seconds
-        position.train_seconds += seconds
+        position.spend("train", seconds)
         return BlockDone(end, self._units(), metrics, seconds, units / seconds)
 
     def _evaluation_due(self) -> bool:
@@ -200,7 +147,7 @@ class _Training:
         started = self._clock()
         metrics = self._program.evaluate(position.step)
         seconds = self._clock() - started
-        position.seconds += seconds
+        position.spend("evaluate", seconds)
         position.evaluated = position.step
         best = self._judge(metrics)
         return Evaluated(position.step, self._units(), metrics, seconds, best)
@@ -234,7 +181,7 @@ class _Training:
             return "finished", "early stopping"
         if position.step >= self._budget:
             return "finished", "budget"
-        if stop.seconds is not None and position.seconds >= stop.seconds:
+        if stop.seconds is not None and sum(position.seconds.values()) >= stop.seconds:
             return "finished", "time limit"
         return None
 

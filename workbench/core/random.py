@@ -21,7 +21,9 @@ class Seed:
         self.path = path
 
     def __call__(self, stream: str) -> tf.Tensor:
-        key = stream_key(self.root, self.path + stream)
+        # XLA sees 32 bits of each number; with no more in them, integer draws are the same
+        # whether it compiles or not (those of floats are not: it fills their bits otherwise).
+        key = stream_key(self.root, self.path + stream) % 2**32
         return tf.stack([tf.constant(key, tf.int64), self.step])
 
     def child(self, name: str) -> "Seed":

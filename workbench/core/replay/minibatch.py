@@ -44,9 +44,11 @@ class ShuffledMinibatches(tf.Module):
         epoch_seed = tf.stack([seed[0], epoch])
         order = tf.cond(place == 0, lambda: self._shuffle(epoch_seed), self._order.read_value)
         start = tf.cast(place, tf.int32) * self._batch_size
-        batch = tf.slice(order, [start], [self._batch_size])
+        # Not `tf.slice`: XLA takes where it begins for a constant and compiles anew every time.
+        batch = tf.gather(order, start + tf.range(self._batch_size))
         return tf.nest.map_structure(lambda tensor: tf.gather(tensor, batch), self._data)
 
     def _shuffle(self, seed: tf.Tensor) -> tf.Tensor:
-        shuffled = tf.random.experimental.stateless_shuffle(tf.range(self._examples), seed)
-        return self._order.assign(shuffled)
+        # By sorting random keys: XLA has no `stateless_shuffle`.
+        keys = tf.random.stateless_uniform([self._examples], seed, None, None, tf.int64)
+        return self._order.assign(tf.argsort(keys))

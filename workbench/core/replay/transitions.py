@@ -48,7 +48,7 @@ class NStep(NamedTuple):
 class TransitionReplay(tf.Module):
     """The last `capacity` transitions of N environments, sampled uniformly with replacement.
 
-    Rows of time by columns of environments, written in a ring. A window of n steps starts at any
+    Rows of N transitions, one row after the other in a ring. A window of n steps starts in any
     row that has n - 1 rows after it, and ends early where its episode does: at a terminal state
     the bootstrap is dropped, at a truncation it is made from the final observation.
 
@@ -84,13 +84,18 @@ class TransitionReplay(tf.Module):
         self._inserted = tf.Variable(0, trainable=False, dtype=tf.int64, name="inserted_rows")
 
     def _zeros(self, spec: tf.TensorSpec) -> tf.Variable:
-        shape = [self._rows, self._num_envs, *spec.shape]
+        # One dimension for both, rows and environments: that is what a variable gathers from in
+        # place, with XLA and without; of any other shape a sample would copy all that is stored.
+        shape = [self._rows * self._num_envs, *spec.shape]
         return tf.Variable(tf.zeros(shape, spec.dtype), trainable=False)
 
     def row_spec(self, steps: int) -> Transitions:
         """The spec of what `insert` takes: fields `[steps, N, ...]`."""
         return Transitions(
-            *(tf.TensorSpec([steps, *field.shape[1:]], field.dtype) for field in self._storage)
+            *(
+                tf.TensorSpec([steps, self._num_envs, *field.shape[1:]], field.dtype)
+                for field in self._storage
+            )
         )
 
     @property
@@ -105,45 +110,45 @@ class TransitionReplay(tf.Module):
           items: fields `[T, N, ...]`: T steps in order, T no more than the rows of the ring.
         """
         steps = items.reward.shape[0]
-        rows = tf.cast((self._inserted + tf.range(steps, dtype=tf.int64)) % self._rows, tf.int32)
+        places = self._places(
+            self._inserted * self._num_envs + tf.range(steps * self._num_envs, dtype=tf.int64)
+        )
         for variable, values in zip(self._storage, items, strict=True):
-            variable.scatter_update(tf.IndexedSlices(values, rows))
+            transitions = tf.reshape(values, [-1, *variable.shape[1:]])
+            variable.scatter_update(tf.IndexedSlices(transitions, places))
         self._inserted.assign_add(steps)
 
     def sample(self, seed: tf.Tensor) -> NStep:
         """A batch of windows; at least n rows must have been inserted."""
-        row_seed, env_seed = tf.unstack(tf.random.split(seed))
         stored = tf.minimum(self._inserted, self._rows)
-        age = tf.random.stateless_uniform(
-            [self._batch_size], row_seed, minval=0, maxval=stored - self._n_step + 1, dtype=tf.int64
+        start = tf.random.stateless_uniform(
+            [self._batch_size],
+            seed,
+            minval=0,
+            maxval=(stored - self._n_step + 1) * self._num_envs,
+            dtype=tf.int64,
         )
-        first = self._inserted - stored + age
-        env = tf.random.stateless_uniform(
-            [self._batch_size], env_seed, maxval=self._num_envs, dtype=tf.int32
-        )
-        # Indices [B, n] into the storage seen as one long list of transitions.
-        rows = (first[:, None] + tf.range(self._n_step, dtype=tf.int64)) % self._rows
-        window = tf.cast(rows, tf.int32) * self._num_envs + env[:, None]
+        first = (self._inserted - stored) * self._num_envs + start
+        later = tf.range(self._n_step, dtype=tf.int64) * self._num_envs
+        window = self._places(first[:, None] + later)  # [B, n]
 
-        terminated = self._take(self._storage.terminated, window)
-        ended = terminated | self._take(self._storage.truncated, window)
+        terminated = tf.gather(self._storage.terminated, window)
+        ended = terminated | tf.gather(self._storage.truncated, window)
         # alive[j]: the episode had not ended before step j of the window.
         alive = tf.math.cumprod(1.0 - tf.cast(ended, tf.float32), axis=1, exclusive=True)
         powers = tf.constant([self._gamma**j for j in range(self._n_step)], tf.float32)
         length = tf.cast(tf.reduce_sum(alive, axis=1), tf.int32)
         last = tf.gather(window, length - 1, axis=1, batch_dims=1)
-        ends_here = self._take(self._storage.terminated, last)
+        ends_here = tf.gather(self._storage.terminated, last)
         bootstrap = tf.where(ends_here, 0.0, tf.gather(powers * self._gamma, length - 1))
         return NStep(
-            observation=self._take(self._storage.observation, window[:, 0]),
-            action=self._take(self._storage.action, window[:, 0]),
-            reward=tf.reduce_sum(
-                self._take(self._storage.reward, window) * alive * powers, axis=1
-            ),
+            observation=tf.gather(self._storage.observation, window[:, 0]),
+            action=tf.gather(self._storage.action, window[:, 0]),
+            reward=tf.reduce_sum(tf.gather(self._storage.reward, window) * alive * powers, axis=1),
             discount=bootstrap,
-            next_observation=self._take(self._storage.next_observation, last),
+            next_observation=tf.gather(self._storage.next_observation, last),
         )
 
-    def _take(self, variable: tf.Variable, index: tf.Tensor) -> tf.Tensor:
-        flat = tf.reshape(variable, [self._rows * self._num_envs, *variable.shape[2:]])
-        return tf.gather(flat, index)
+    def _places(self, transitions: tf.Tensor) -> tf.Tensor:
+        """Where transitions stand, counted from the first one that was ever inserted."""
+        return tf.cast(transitions % (self._rows * self._num_envs), tf.int32)

@@ -1,0 +1,61 @@
+"""`metrics.jsonl`: one JSON object a record, readable after any accident."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+
+class MetricsFile:
+    """Appends records; each is on disk when `write` returns to the loop.
+
+    A number that is not finite is written as null, as strict JSON has no word for it, and its name
+    stands in the record's `not_finite`.
+    """
+
+    def __init__(self, path: Path):
+        self._stream = path.open("a")
+
+    def write(self, step: int, time: float, values: dict[str, float]) -> None:
+        """Adds a record.
+
+        Args:
+          step: in the algorithm's unit.
+          time: seconds since the epoch.
+          values: numbers by name, e.g. "train/loss".
+        """
+        record: dict[str, Any] = {"step": step, "time": round(time, 3), **finite(values)}
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if bad:
+            record["not_finite"] = bad
+        self._stream.write(json.dumps(record, allow_nan=False) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Ends the file."""
+        self._stream.close()
+
+
+def finite(values: dict[str, float]) -> dict[str, float | None]:
+    """The values with null in place of what JSON cannot hold."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The records of a file; a last line that was cut off is passed over."""
+    records = []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                continue
+    return records
+
+
+def truncate_metrics(path: Path, step: int) -> None:
+    """Drops the records after `step`, which a resumed run will write again."""
+    kept = [record for record in read_metrics(path) if record["step"] <= step]
+    partial = path.with_name(f".{path.name}")
+    partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
+    partial.replace(path)

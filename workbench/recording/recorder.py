@@ -1,0 +1,178 @@
+"""Consumes the loop's events: numbers to files, progress to the user, a summary at the end."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+import yaml
+
+from workbench.core.checkpoint import Position
+from workbench.core.learner import Learner
+from workbench.core.loop import (
+    BlockDone,
+    Checkpointed,
+    CheckpointFailed,
+    Compiled,
+    Evaluated,
+    Event,
+    Stopped,
+)
+from workbench.core.options import BaselineConfig, TrainConfig
+from workbench.recording.config import RecorderConfig
+from workbench.recording.console import RunConsole
+from workbench.recording.folder import RunFolder, write_json, write_text
+from workbench.recording.manifest import code_diff, manifest, part
+from workbench.recording.metrics import MetricsFile, read_metrics, truncate_metrics
+from workbench.recording.summary import Summary
+
+
+class Recorder:
+    """All records of one run.
+
+    Args:
+      config: which records, besides the numbers.
+      folder: where.
+      stream: where the user looks.
+      settings: the experiment as plain values, for `config.yaml` and TensorBoard.
+      train: how the experiment trains.
+      baseline: the published number to hold the result against.
+      family: of the algorithm.
+    """
+
+    def __init__(
+        self,
+        config: RecorderConfig,
+        folder: RunFolder,
+        stream: TextIO,
+        *,
+        settings: Mapping[str, Any],
+        train: TrainConfig,
+        baseline: BaselineConfig | None,
+        family: str,
+    ):
+        self._config = config
+        self._folder = folder
+        self._settings = settings
+        self._train = train
+        self._baseline = baseline
+        name, seed = settings["name"], settings["seed"]
+        self.summary = Summary(name, family, seed)
+        self.console = RunConsole(stream, f"{name} seed {seed}", config.progress)
+        self._metrics: MetricsFile | None = None
+        self._tensorboard: Any = None
+        self._last_checkpoint = ""
+
+    def begin(
+        self, command: str, devices: Sequence[str], learner: Learner, position: Position
+    ) -> None:
+        """Opens the records; those after `position`, of a part that was lost, are dropped.
+
+        Args:
+          command: what the user typed.
+          devices: names of the devices in use.
+          learner: what is trained.
+          position: where training starts.
+        """
+        folder = self._folder
+        done = position.step * learner.units_per_step
+        if position.step:
+            truncate_metrics(folder.metrics, done)
+            for record in read_metrics(folder.metrics):
+                self._remember(record)
+        write_text(folder.config, yaml.safe_dump(dict(self._settings), sort_keys=False))
+        self._write_manifest(command, devices, position.step)
+        self._metrics = MetricsFile(folder.metrics)
+        if self._config.tensorboard:
+            from workbench.recording.tensorboard import TensorBoard
+
+            self._tensorboard = TensorBoard(
+                folder.tensorboard, self._settings, self._train.judge, str(folder.path)
+            )
+        self.summary.unit = learner.unit
+        self.summary.steps = done
+        self.console.start(learner.unit, done, self._train.budget)
+
+    def __call__(self, event: Event) -> None:
+        """Records an event of the loop."""
+        match event:
+            case Compiled():
+                pass  # its seconds come with the last event
+            case BlockDone():
+                self._record(event.units, "train", event.metrics)
+                self.console.trained(event.units, event.units_per_second, event.metrics)
+            case Evaluated():
+                self._record(event.units, "evaluate", event.metrics)
+                self.console.evaluated(event.units, event.metrics)
+            case Checkpointed():
+                self._last_checkpoint = event.path.name
+            case CheckpointFailed():
+                self.console.say(f"warning: {event.reason}; the checkpoints before it are whole")
+            case Stopped():
+                self.summary.status = event.status
+                self.summary.stopped_by = event.reason
+                if event.status == "failed":
+                    self.summary.error = self._with_checkpoint(event.reason)
+
+    def fail(self, status: str, cause: str) -> None:
+        """Notes that the run broke off, and of what."""
+        self.summary.status = status
+        self.summary.error = self._with_checkpoint(cause)
+
+    def close(self, position: Position, total_seconds: float) -> None:
+        """Writes summary and plots, and prints the closing table.
+
+        Args:
+          position: where training ended.
+          total_seconds: of this part of the run, from the command's start.
+        """
+        seconds = self.summary.seconds
+        seconds |= position.seconds
+        seconds["total"] = max(total_seconds, sum(position.seconds.values()))
+        values = self.summary.as_json(self._baseline)
+        write_json(self._folder.summary, values)
+        for writer in (self._metrics, self._tensorboard):
+            if writer is not None:
+                writer.close()
+        if self._config.plots:
+            self._plot()
+        self.console.close(values, self._folder.path)
+
+    def _with_checkpoint(self, cause: str) -> str:
+        if self._last_checkpoint:
+            return f"{cause}; the last good checkpoint is {self._last_checkpoint}"
+        return cause
+
+    def _record(self, units: int, prefix: str, metrics: Mapping[str, float]) -> None:
+        values = {f"{prefix}/{name}": float(value) for name, value in metrics.items()}
+        self.summary.steps = units
+        self.summary.metrics |= values
+        assert self._metrics is not None
+        self._metrics.write(units, time.time(), values)
+        if self._tensorboard is not None:
+            self._tensorboard.write(units, values)
+
+    def _remember(self, record: Mapping[str, Any]) -> None:
+        self.summary.metrics |= {
+            name: value for name, value in record.items() if "/" in name and value is not None
+        }
+
+    def _write_manifest(self, command: str, devices: Sequence[str], first_step: int) -> None:
+        path = self._folder.manifest
+        values = json.loads(path.read_text()) if path.exists() else manifest(devices)
+        values["parts"].append(part(command, first_step))
+        write_json(path, values)
+        if diff := code_diff():
+            write_text(self._folder.code_diff, diff)
+
+    def _plot(self) -> None:
+        from workbench.recording.plots import learning_curve
+
+        learning_curve(
+            self._folder.plots / "learning_curve.png",
+            read_metrics(self._folder.metrics),
+            judge=self._train.judge,
+            unit=self.summary.unit,
+            title=f"{self.summary.experiment}, seed {self.summary.seed}",
+            baseline=self._baseline,
+        )

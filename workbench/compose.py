@@ -60,6 +60,11 @@ def check_overrides(overrides: Sequence[str], sweep: bool = False) -> None:
     _check_hydra_keys(parsed)
 
 
+def fixed_keys(overrides: Sequence[str]) -> list[str]:
+    """The keys that a sweep's overrides give one value, and so do not tell its cells apart."""
+    return [o.get_key_element().lstrip("+~") for o in _parse(overrides) if not o.is_sweep_override()]
+
+
 def instantiate(config: DictConfig) -> ExperimentConfig:
     """The typed experiment of a composed configuration; ranges are checked here.
 

@@ -15,9 +15,11 @@ from workbench.compose import (
     check_overrides,
     compose_experiment,
     conf_dir,
+    fixed_keys,
     instantiate,
     load_experiment,
 )
+from workbench.core.config import ConfigError
 from workbench.recording.folder import RunFolder
 
 
@@ -40,11 +42,19 @@ def run(overrides: Sequence[str], sweep: bool = False) -> int:
 
         experiment = instantiate(config)
         experiment.run.dir = HydraConfig.get().runtime.output_dir
-        outcome = execute(experiment, command=_command(overrides, sweep))
+        try:
+            outcome = execute(experiment, command=_command(overrides, sweep))
+        except ConfigError as error:  # known only on the devices; Hydra would print a traceback
+            print(f"workbench: {error}", file=sys.stderr)
+            statuses.append(2)
+            return None
         statuses.append(outcome.exit_status)
         return outcome.judged
 
-    arguments = ["workbench", *overrides, *(["--multirun"] if sweep else [])]
+    arguments = ["workbench", *overrides]
+    if sweep:  # a cell's folder is named by what differs between cells
+        same = ",".join(fixed_keys(overrides))
+        arguments += [f"hydra.job.config.override_dirname.exclude_keys=[{same}]", "--multirun"]
     before, sys.argv = sys.argv, arguments
     try:
         hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(task)()

@@ -165,9 +165,9 @@ def test_installed_distribution_registers_its_components(registry, painter, tmp_
 
 
 def test_located_puts_the_path_before_what_an_inner_check_said():
-    with pytest.raises(ConfigError, match=r"^house\.door\.gloss=2 is out"):
-        with located(""), located("house"), located("door"):
-            require(Paint(gloss=2), gloss=PROBABILITY)
+    said = pytest.raises(ConfigError, match=r"^house\.door\.gloss=2 is out of range")
+    with said, located(""), located("house"), located("door"):
+        require(Paint(gloss=2), gloss=PROBABILITY)
 
 
 def test_located_leaves_other_errors_alone():

@@ -37,7 +37,10 @@ def test_baseline_needs_a_name():
 
 @pytest.mark.parametrize(
     ("mode", "verdicts"),
-    [("max", ["worse", "matches", "matches", "better"]), ("min", ["better", "matches", "matches", "worse"])],
+    [
+        ("max", ["worse", "matches", "matches", "better"]),
+        ("min", ["better", "matches", "matches", "worse"]),
+    ],
 )
 def test_result_within_the_spread_matches_and_beyond_it_the_mode_decides(mode, verdicts):
     baseline = BaselineConfig(name="paper", value=10.0, spread=2.0, mode=mode)

@@ -47,7 +47,9 @@ def test_equal_names_give_equal_seeds_and_others_do_not():
     def seeds():
         return [
             key(seed, stream)
-            for root, path, step in itertools.product((0, 1, 12), ("", "train/", "2"), (0, 1, 2**40))
+            for root, path, step in itertools.product(
+                (0, 1, 12), ("", "train/", "2"), (0, 1, 2**40)
+            )
             for base in [Seed(root, step, path)]
             for seed in (base, base.child("inner"), base.child("inner").child("inner"))
             for stream in ("noise", "replay", "")

@@ -35,10 +35,19 @@ class RunConsole:
         seconds: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._console = Console(file=stream, soft_wrap=True, highlight=False)
+        # The stream decides, not FORCE_COLOR: a log file gets no control characters.
+        self._console = Console(
+            file=stream,
+            force_terminal=stream.isatty(),
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
         self._title = title
         self._shown = show_progress
-        self._bar = self._make_bar() if show_progress and self._console.is_terminal else None
+        drawable = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._bar = self._make_bar() if show_progress and drawable else None
         self._task: Any = None
         self._seconds = seconds
         self._clock = clock
@@ -52,7 +61,7 @@ class RunConsole:
         if self._bar is None:
             self._console.print(f"{self._title}: {text}")
         else:
-            self._console.print(f"[dim]{text}[/dim]")
+            self._console.print(text, style="dim")
 
     def start(self, unit: str, done: int, budget: int) -> None:
         """Training begins at `done` of `budget` units."""
@@ -83,7 +92,7 @@ class RunConsole:
 
     def say(self, line: str) -> None:
         """A line that the user should not miss."""
-        self._console.print(line, markup=False)
+        self._console.print(line)
 
     def stop(self) -> None:
         """Training is over; the bar stays as it is."""
@@ -98,15 +107,20 @@ class RunConsole:
         status = summary["status"]
         if status in ("stopped", "preempted"):
             self.say(f"To go on from its checkpoint: workbench resume {shlex.quote(str(folder))}")
+        elif status == "failed":
+            self.say(f"The log is {folder / 'log.txt'}")
 
     def _make_bar(self) -> Progress:
         return Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TaskProgressColumn(),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[news]}"),
+            TextColumn("{task.fields[news]}", markup=False),
             console=self._console,
+            refresh_per_second=4,  # its thread shares the cores with training
+            redirect_stdout=False,  # what libraries print belongs in the log
+            redirect_stderr=False,
         )
 
 
@@ -132,7 +146,8 @@ def closing_table(summary: Mapping[str, Any], folder: Path) -> Table:
     table.add_row("seconds", phases)
     for name, value in summary["metrics"].items():
         if name.startswith("evaluate/"):
-            table.add_row(name.removeprefix("evaluate/"), "not finite" if value is None else f"{value:.6g}")
+            number = "not finite" if value is None else f"{value:.6g}"
+            table.add_row(name.removeprefix("evaluate/"), number)
     if summary["baseline"] and summary["baseline"]["verdict"]:
         table.add_row("baseline", against(summary["baseline"]))
     table.add_row("folder", str(folder))

@@ -22,11 +22,13 @@ PACKAGES = (
     "hydra-core",
     "numpy",
 )
+SECRETS = ("TOKEN", "JWT", "KEY", "SECRET", "PASSWORD")  # SLURM_JWT opens the cluster
 VARIABLES = ("WORKBENCH_", "XLA_", "TF_", "CUDA_VISIBLE_DEVICES", "SLURM_", "OMP_NUM_THREADS")
 
 
 def manifest(devices: Sequence[str]) -> dict[str, Any]:
     """The surroundings of a run, as JSON values."""
+    page, pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
     return {
         "code": code_version(),
         "packages": {name: _version(name) for name in PACKAGES},
@@ -35,11 +37,13 @@ def manifest(devices: Sequence[str]) -> dict[str, Any]:
             "platform": platform.platform(),
             "cpu": _cpu(),
             "cores": os.cpu_count(),
-            "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+            "memory_gib": round(page * pages / 2**30, 1),
         },
         "devices": list(devices),
         "environment": {
-            name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)
+            name: value
+            for name, value in sorted(os.environ.items())
+            if name.startswith(VARIABLES) and not any(word in name for word in SECRETS)
         },
         "parts": [],
     }
@@ -53,6 +57,7 @@ def part(command: str, first_step: int) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": socket.gethostname(),
         "pid": os.getpid(),
+        "code": code_version(),
     }
 
 

@@ -7,14 +7,17 @@ from typing import Any
 
 
 class MetricsFile:
-    """Appends records; each is on disk when `write` returns to the loop.
+    """Appends records; each has left this process when `write` returns to the loop.
+
+    What a full disk refuses is kept, and goes out with the next record that there is room for.
 
     A number that is not finite is written as null, as strict JSON has no word for it, and its name
     stands in the record's `not_finite`.
     """
 
     def __init__(self, path: Path):
-        self._stream = path.open("a")
+        self._stream = path.open("ab", buffering=0)
+        self._pending = b""
 
     def write(self, step: int, time: float, values: dict[str, float]) -> None:
         """Adds a record.
@@ -23,13 +26,17 @@ class MetricsFile:
           step: in the algorithm's unit.
           time: seconds since the epoch.
           values: numbers by name, e.g. "train/loss".
+
+        Raises:
+          OSError: when the disk takes no more.
         """
         record: dict[str, Any] = {"step": step, "time": round(time, 3), **finite(values)}
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
             record["not_finite"] = bad
-        self._stream.write(json.dumps(record, allow_nan=False) + "\n")
-        self._stream.flush()
+        self._pending += json.dumps(record, allow_nan=False).encode() + b"\n"
+        while self._pending:
+            self._pending = self._pending[self._stream.write(self._pending) :]
 
     def close(self) -> None:
         """Ends the file."""

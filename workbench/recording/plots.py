@@ -43,7 +43,9 @@ def learning_curve(
     if trained:
         axes.plot(*zip(*trained, strict=True), color=TRAINED, lw=1.2, label="while training")
     if judged:
-        axes.plot(*zip(*judged, strict=True), color=JUDGED, lw=1.8, marker="o", ms=4, label="evaluation")
+        axes.plot(
+            *zip(*judged, strict=True), color=JUDGED, lw=1.8, marker="o", ms=4, label="evaluation"
+        )
     if baseline is not None and baseline.metric == judge:
         low, high = baseline.value - baseline.spread, baseline.value + baseline.spread
         axes.axhspan(low, high, color=PUBLISHED, alpha=0.15, lw=0)

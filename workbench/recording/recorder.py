@@ -2,20 +2,20 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TextIO
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
-from workbench.core.checkpoint import Position
-from workbench.core.learner import Learner
-from workbench.core.loop import (
+from workbench.core.events import (
     BlockDone,
     Checkpointed,
     CheckpointFailed,
     Compiled,
     Evaluated,
     Event,
+    Position,
     Stopped,
 )
 from workbench.core.options import BaselineConfig, TrainConfig
@@ -25,6 +25,9 @@ from workbench.recording.folder import RunFolder, write_json, write_text
 from workbench.recording.manifest import code_diff, manifest, part
 from workbench.recording.metrics import MetricsFile, read_metrics, truncate_metrics
 from workbench.recording.summary import Summary
+
+if TYPE_CHECKING:
+    from workbench.core.learner import Learner
 
 
 class Recorder:
@@ -62,9 +65,10 @@ class Recorder:
         self._metrics: MetricsFile | None = None
         self._tensorboard: Any = None
         self._last_checkpoint = ""
+        self._troubles: set[str] = set()
 
     def begin(
-        self, command: str, devices: Sequence[str], learner: Learner, position: Position
+        self, command: str, devices: Sequence[str], learner: "Learner", position: Position
     ) -> None:
         """Opens the records; those after `position`, of a part that was lost, are dropped.
 
@@ -76,10 +80,13 @@ class Recorder:
         """
         folder = self._folder
         done = position.step * learner.units_per_step
-        if position.step:
+        resumed = folder.manifest.exists()
+        if resumed:  # maybe at step 0, when the part before made no checkpoint
             truncate_metrics(folder.metrics, done)
             for record in read_metrics(folder.metrics):
                 self._remember(record)
+            whole = (path.name for path in folder.checkpoints.glob("step-*"))
+            self._last_checkpoint = max(whole, default="")
         write_text(folder.config, yaml.safe_dump(dict(self._settings), sort_keys=False))
         self._write_manifest(command, devices, position.step)
         self._metrics = MetricsFile(folder.metrics)
@@ -87,7 +94,7 @@ class Recorder:
             from workbench.recording.tensorboard import TensorBoard
 
             self._tensorboard = TensorBoard(
-                folder.tensorboard, self._settings, self._train.judge, str(folder.path)
+                folder.tensorboard, self._settings, str(folder.path), done if resumed else None
             )
         self.summary.unit = learner.unit
         self.summary.steps = done
@@ -129,13 +136,17 @@ class Recorder:
         seconds = self.summary.seconds
         seconds |= position.seconds
         seconds["total"] = max(total_seconds, sum(position.seconds.values()))
-        values = self.summary.as_json(self._baseline)
-        write_json(self._folder.summary, values)
         for writer in (self._metrics, self._tensorboard):
             if writer is not None:
-                writer.close()
+                self._try("closing the records", writer.close)
         if self._config.plots:
-            self._plot()
+            self._try("plots", self._plot)
+        values = self.summary.as_json(self._baseline)
+        try:
+            write_json(self._folder.summary, values)
+        except OSError as error:  # others rely on this file: without it the run has failed
+            self.fail("failed", f"summary.json could not be written: {error.strerror}")
+            values = self.summary.as_json(self._baseline)
         self.console.close(values, self._folder.path)
 
     def _with_checkpoint(self, cause: str) -> str:
@@ -147,10 +158,19 @@ class Recorder:
         values = {f"{prefix}/{name}": float(value) for name, value in metrics.items()}
         self.summary.steps = units
         self.summary.metrics |= values
-        assert self._metrics is not None
-        self._metrics.write(units, time.time(), values)
-        if self._tensorboard is not None:
-            self._tensorboard.write(units, values)
+        now = time.time()
+        for name, writer in (("metrics.jsonl", self._metrics), ("tensorboard", self._tensorboard)):
+            if writer is not None:
+                self._try(name, partial(writer.write, units, now, values))
+
+    def _try(self, what: str, write: Callable[[], Any]) -> None:
+        # A full disk costs records, which is no reason to lose the training as well.
+        try:
+            write()
+        except OSError as error:
+            if what not in self._troubles:
+                self._troubles.add(what)
+                self.console.say(f"warning: {what}: {error.strerror}; training goes on")
 
     def _remember(self, record: Mapping[str, Any]) -> None:
         self.summary.metrics |= {
@@ -159,10 +179,11 @@ class Recorder:
 
     def _write_manifest(self, command: str, devices: Sequence[str], first_step: int) -> None:
         path = self._folder.manifest
-        values = json.loads(path.read_text()) if path.exists() else manifest(devices)
+        first = not path.exists()
+        values = manifest(devices) if first else json.loads(path.read_text())
         values["parts"].append(part(command, first_step))
         write_json(path, values)
-        if diff := code_diff():
+        if first and (diff := code_diff()):
             write_text(self._folder.code_diff, diff)
 
     def _plot(self) -> None:

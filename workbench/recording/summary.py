@@ -8,6 +8,7 @@ from workbench.recording.metrics import finite
 
 # SIGINT stops a run; the summary knows no other word for it.
 STATUS = {"interrupted": "stopped"}
+PHASES = ("setup", "compile", "train", "evaluate", "total")
 
 
 @dataclass
@@ -26,9 +27,7 @@ class Summary:
     unit: str = "steps"
     status: str = "running"
     steps: int = 0
-    seconds: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(("setup", "compile", "train", "evaluate", "total"), 0.0)
-    )
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
     metrics: dict[str, float] = field(default_factory=dict)
     stopped_by: str = ""
     error: str | None = None
@@ -55,7 +54,7 @@ class Summary:
         """The published number beside ours; None where there is none, or nothing measured."""
         if baseline is None:
             return None
-        measured = self.metrics.get(baseline.metric)
+        measured = finite(self.metrics).get(baseline.metric)
         return {
             "name": baseline.name,
             "metric": baseline.metric,

@@ -1,8 +1,8 @@
 """The compiled replay against a list in Python that is read one step at a time."""
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from functools import cache
 
 import numpy as np
 import pytest
@@ -13,25 +13,10 @@ from workbench.core.replay.transitions import NStep, TransitionReplay, Transitio
 
 ERROR_RATE = 1e-6  # of a statistical test on samples that are uniform
 GAMMA = 0.9
-ROWS = 20
+ROWS = 20  # of the ring
 
-
-class Case(NamedTuple):
-    """A shape of replay and how many rows were inserted into its ring of `ROWS`."""
-
-    num_envs: int
-    n_step: int
-    inserted: int
-
-
-CASES = [
-    Case(num_envs, n_step, inserted)
-    for num_envs in (1, 3)
-    for n_step in (1, 3, 5)
-    for inserted in (n_step, 13, 20, 33, 60)  # one window, half full, full, and written over
-]
-each_case = pytest.mark.parametrize(
-    "case", CASES, ids=lambda c: f"envs{c.num_envs}-n{c.n_step}-rows{c.inserted}"
+each_shape = pytest.mark.parametrize(
+    ("num_envs", "n_step"), [(envs, n) for envs in (1, 3) for n in (1, 3, 5)]
 )
 
 
@@ -53,13 +38,13 @@ def history(rows: int, num_envs: int) -> Transitions:
     )
 
 
-def replay(case: Case, batch_size: int = 256) -> TransitionReplay:
+def replay(num_envs: int, n_step: int, batch_size: int = 256) -> TransitionReplay:
     return TransitionReplay(
         tf.TensorSpec([2]),
-        capacity=ROWS * case.num_envs,
-        num_envs=case.num_envs,
+        capacity=ROWS * num_envs,
+        num_envs=num_envs,
         batch_size=batch_size,
-        n_step=case.n_step,
+        n_step=n_step,
         gamma=GAMMA,
     )
 
@@ -69,14 +54,17 @@ def insert(target: TransitionReplay, items: Transitions, rows_at_once: int = 1) 
         target.insert(Transitions(*(tf.constant(f[row : row + rows_at_once]) for f in items)))
 
 
-def filled(case: Case, **options: int) -> TransitionReplay:
-    target = replay(case, **options)
-    insert(target, history(case.inserted, case.num_envs))
-    return target
+def filling(target: TransitionReplay, items: Transitions, n_step: int) -> Iterator[int]:
+    """Inserts one window of rows, half of the ring, all of it, and more; yields how many so far."""
+    before = 0
+    for inserted in (n_step, 13, 20, 33, 60):
+        insert(target, Transitions(*(field[before:inserted] for field in items)))
+        yield inserted
+        before = inserted
 
 
 def window(items: Transitions, row: int, env: int, n_step: int) -> tuple[float, float, np.ndarray]:
-    """Reward, discount and next observation of the window that starts at a step: eq. 7.1."""
+    """Reward, discount and next observation of the window that starts at a step."""
     total = 0.0
     for k in range(n_step):
         step = (row + k, env)
@@ -88,19 +76,22 @@ def window(items: Transitions, row: int, env: int, n_step: int) -> tuple[float, 
     return total, GAMMA ** (k + 1), items.next_observation[step]
 
 
-def starts(case: Case) -> set[tuple[int, int]]:
+def starts(inserted: int, num_envs: int, n_step: int) -> set[tuple[int, int]]:
     """Every (row, env) that is still stored and has n - 1 rows after it."""
-    oldest = max(0, case.inserted - ROWS)
-    rows = range(oldest, case.inserted - case.n_step + 1)
-    return {(row, env) for row in rows for env in range(case.num_envs)}
+    rows = range(max(0, inserted - ROWS), inserted - n_step + 1)
+    return {(row, env) for row in rows for env in range(num_envs)}
 
 
-def sampled(target: TransitionReplay, draws: int, jit: bool = True) -> Iterator[NStep]:
-    """`draws` windows of independent batches, one at a time."""
-    sample = tf.function(target.sample, jit_compile=jit or None)
-    for i in range(-(-draws // target._batch_size)):
-        batch = NStep(*(field.numpy() for field in sample(tf.constant([9, i], tf.int64))))
-        yield from map(NStep._make, zip(*batch, strict=True))
+@cache
+def compiled_sample(target: TransitionReplay, jit: bool) -> Callable[[tf.Tensor], NStep]:
+    return tf.function(target.sample, jit_compile=jit or None)
+
+
+def sampled(target: TransitionReplay, batches: int, jit: bool = True) -> Iterator[NStep]:
+    """The windows of some batches, one at a time."""
+    for i in range(batches):
+        batch = compiled_sample(target, jit)(tf.constant([9, i], tf.int64))
+        yield from map(NStep._make, zip(*(field.numpy() for field in batch), strict=True))
 
 
 def start_of(sample: NStep) -> tuple[int, int]:
@@ -108,72 +99,73 @@ def start_of(sample: NStep) -> tuple[int, int]:
     return int(row), int(env)
 
 
-@each_case
-def test_every_sample_is_a_window_of_the_history(case):
-    items = history(case.inserted, case.num_envs)
-    for sample in sampled(filled(case), draws=512):
-        start = start_of(sample)
-        reward, discount, following = window(items, *start, case.n_step)
-        assert sample.action == items.action[start]
-        assert sample.reward == pytest.approx(reward, rel=1e-5, abs=1e-6)
-        assert sample.discount == pytest.approx(discount, rel=1e-6)
-        np.testing.assert_array_equal(sample.next_observation, following)
+@each_shape
+def test_every_sample_is_a_window_of_the_history(num_envs, n_step):
+    target, items = replay(num_envs, n_step), history(60, num_envs)
+    for _ in filling(target, items, n_step):
+        for sample in sampled(target, batches=2):
+            start = start_of(sample)
+            reward, discount, following = window(items, *start, n_step)
+            assert sample.action == items.action[start]
+            assert sample.reward == pytest.approx(reward, rel=1e-5, abs=1e-6)
+            assert sample.discount == pytest.approx(discount, rel=1e-6)
+            np.testing.assert_array_equal(sample.next_observation, following)
 
 
-@each_case
-def test_every_start_with_enough_rows_after_it_is_equally_likely(case):
-    counts = Counter(start_of(sample) for sample in sampled(filled(case), 20_000))
-    assert set(counts) == starts(case)
-    # Too even would be wrong as well: samples are drawn with replacement.
-    statistic = sum((c - counts.total() / len(counts)) ** 2 for c in counts.values())
-    p = scipy.stats.chi2(len(counts) - 1).sf(statistic * len(counts) / counts.total())
-    assert ERROR_RATE < p < 1 - ERROR_RATE or len(counts) == 1
+@each_shape
+def test_every_start_with_enough_rows_after_it_is_equally_likely(num_envs, n_step):
+    target, items = replay(num_envs, n_step, batch_size=10_000), history(60, num_envs)
+    for inserted in filling(target, items, n_step):
+        counts = Counter(start_of(sample) for sample in sampled(target, batches=1))
+        assert set(counts) == starts(inserted, num_envs, n_step)
+        if len(counts) > 1:  # too even is wrong as well: the draws are with replacement
+            p = scipy.stats.chisquare(list(counts.values())).pvalue
+            assert ERROR_RATE < p < 1 - ERROR_RATE
 
 
 def test_history_holds_every_kind_of_window():
     items, kinds = history(60, 3), Counter()
-    for row, env in starts(Case(3, 5, 60)):
+    for row, env in starts(60, 3, 5):
         _, discount, following = window(items, row, env, 5)
         kinds["terminated" if discount == 0 else following[0] - row + 0.5] += 1
     assert set(kinds) == {"terminated", 1, 2, 3, 4, 5}
 
 
-def one_env(rewards: list[float], **ends: list[int]) -> tuple[TransitionReplay, Transitions]:
-    """A replay of three-step windows over the steps of one environment, as they were inserted."""
-    rows = len(rewards)
-    items = history(rows, 1)._replace(
-        reward=np.array(rewards, np.float32)[:, None],
-        **{k: np.isin(np.arange(rows), ends.get(k, []))[:, None] for k in ("terminated", "truncated")},
+NEVER, SECOND = [False] * 4, [False, True, False, False]
+
+
+def first_window(terminated: list[bool], truncated: list[bool]) -> NStep:
+    """The three-step window of four steps of one environment, with rewards 1, 10, 100 and 1000."""
+    items = history(4, 1)._replace(
+        reward=np.array([[1], [10], [100], [1000]], np.float32),
+        terminated=np.array(terminated)[:, None],
+        truncated=np.array(truncated)[:, None],
     )
-    target = replay(Case(1, 3, rows), batch_size=64)
+    target = replay(1, n_step=3)
     insert(target, items)
-    return target, items
-
-
-def first_window(target: TransitionReplay) -> NStep:
-    return next(sample for sample in sampled(target, 512) if start_of(sample) == (0, 0))
+    return next(sample for sample in sampled(target, 1) if start_of(sample) == (0, 0))
 
 
 def test_truncated_episode_bootstraps_from_its_final_observation():
-    sample = first_window(one_env([1, 10, 100, 1000], truncated=[1])[0])
+    sample = first_window(terminated=NEVER, truncated=SECOND)
     assert sample.reward == pytest.approx(1 + 0.9 * 10)
     assert sample.discount == pytest.approx(0.9**2)
     assert sample.next_observation.tolist() == [1.5, 0]
 
 
 def test_terminated_episode_is_worth_nothing_after_its_end():
-    sample = first_window(one_env([1, 10, 100, 1000], terminated=[1])[0])
+    sample = first_window(terminated=SECOND, truncated=NEVER)
     assert sample.reward == pytest.approx(1 + 0.9 * 10)
     assert sample.discount == 0
 
 
 def test_end_that_is_both_counts_as_terminated():
-    sample = first_window(one_env([1, 10, 100, 1000], terminated=[1], truncated=[1])[0])
+    sample = first_window(terminated=SECOND, truncated=SECOND)
     assert sample.discount == 0
 
 
 def test_window_that_meets_no_end_is_whole():
-    sample = first_window(one_env([1, 10, 100, 1000], truncated=[3])[0])
+    sample = first_window(terminated=NEVER, truncated=NEVER)
     assert sample.reward == pytest.approx(1 + 0.9 * 10 + 0.81 * 100)
     assert sample.discount == pytest.approx(0.9**3)
     assert sample.next_observation.tolist() == [2.5, 0]
@@ -181,8 +173,9 @@ def test_window_that_meets_no_end_is_whole():
 
 @pytest.mark.parametrize("num_envs", [1, 3])
 def test_compiled_sample_equals_uncompiled_one(num_envs):
-    target = filled(Case(num_envs, 3, 33))
-    for compiled, plain in zip(sampled(target, 512), sampled(target, 512, jit=False), strict=True):
+    target = replay(num_envs, n_step=3)
+    insert(target, history(33, num_envs))
+    for compiled, plain in zip(sampled(target, 2), sampled(target, 2, jit=False), strict=True):
         assert start_of(compiled) == start_of(plain)
         for a, b in zip(compiled, plain, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
@@ -192,9 +185,10 @@ def test_compiled_sample_equals_uncompiled_one(num_envs):
 @pytest.mark.parametrize("num_envs", [1, 3])
 def test_many_rows_at_once_are_the_same_rows_one_by_one(num_envs, rows_at_once):
     items = history(3 * rows_at_once, num_envs)
-    many, single = (replay(Case(num_envs, 3, 0)) for _ in range(2))
+    many, single = replay(num_envs, n_step=1), replay(num_envs, n_step=1)
     insert(many, items, rows_at_once)
     insert(single, items)
+    assert int(single.size) == min(ROWS, 3 * rows_at_once) * num_envs
     for a, b in zip(many.variables, single.variables, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -208,11 +202,11 @@ def test_capacity_is_of_all_environments_together():
         insert(target, Transitions(*(field[row : row + 1] for field in history(5, 3))))
         sizes.append(int(target.size))
     assert sizes == [3, 6, 9, 9, 9]
-    assert {start_of(sample)[0] for sample in sampled(target, 512)} == {2, 3, 4}
+    assert {start_of(sample)[0] for sample in sampled(target, 8)} == {2, 3, 4}
 
 
 def test_row_spec_is_what_insert_takes():
-    target = replay(Case(3, 1, 0))
+    target = replay(num_envs=3, n_step=1)
     spec = target.row_spec(4)
     assert [field.shape.as_list() for field in spec] == [
         *([4, 3, 2], [4, 3], [4, 3], [4, 3, 2], [4, 3], [4, 3])
@@ -222,9 +216,12 @@ def test_row_spec_is_what_insert_takes():
 
 
 def test_one_compilation_serves_every_step():
-    sample = tf.function(filled(Case(3, 3, 33)).sample, jit_compile=True)
+    target = replay(num_envs=3, n_step=3)
+    insert(target, history(33, 3))
     first, later = (
-        sample.experimental_get_compiler_ir(tf.constant([0, step], tf.int64))(stage="hlo")
+        compiled_sample(target, jit=True).experimental_get_compiler_ir(
+            tf.constant([0, step], tf.int64)
+        )(stage="hlo")
         for step in (0, 7)
     )
     assert first == later

@@ -29,7 +29,10 @@ CARTPOLE = "experiment=dqn/cartpole"
         ([CARTPOLE, "algorithm.learning_rate=fast"], "algorithm.learning_rate: Value 'fast'"),
         ([CARTPOLE, "algorithm.learning_rate=-1"], "algorithm.learning_rate=-1.0 is out of range"),
         ([CARTPOLE, "algorithm.learning_rate=nan"], "algorithm.learning_rate=nan is out of range"),
-        ([CARTPOLE, "algorithm.exploration.end=2"], "algorithm.exploration.end=2.0 is out of range"),
+        (
+            [CARTPOLE, "algorithm.exploration.end=2"],
+            "algorithm.exploration.end=2.0 is out of range",
+        ),
         ([CARTPOLE, "algorithm.loss=hubber"], "did you mean huber?"),
         ([CARTPOLE, "algorithm.batch_size=20000"], "exceeds replay_capacity=10000"),
         ([CARTPOLE, "network.layers=[a]"], "network.layers[0]: Value 'a'"),
@@ -100,7 +103,10 @@ def test_help_and_version(capsys):
         (["experiment=dqn/ca", "|experiment=dqn/ca"], "experiment=dqn/cartpole"),
         (["environment=", "|environment="], "environment=cartpole"),
         ([CARTPOLE, "algorithm.le", "|algorithm.le"], "algorithm.learning_rate="),
-        ([CARTPOLE, "algorithm.exploration.", "|algorithm.exploration."], "algorithm.exploration.end="),
+        (
+            [CARTPOLE, "algorithm.exploration.", "|algorithm.exploration."],
+            "algorithm.exploration.end=",
+        ),
         ([CARTPOLE, "|"], "train."),
         (["list", "|"], "dqn"),
     ],
@@ -129,7 +135,13 @@ def test_bash_completes_a_line():
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["list"], ["show", CARTPOLE], ["_complete", "workbench", CARTPOLE, "|"], ["sed=1"]],
+    [
+        ["--help"],
+        ["list"],
+        ["show", CARTPOLE],
+        ["_complete", "workbench", CARTPOLE, "|"],
+        ["sed=1"],
+    ],
 )
 def test_what_is_no_run_imports_no_tensorflow(arguments):
     script = (

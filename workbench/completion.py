@@ -86,6 +86,7 @@ def _keys(before: Sequence[str], current: str) -> list[str]:
         node = child
     prefix = "".join(f"{name}." for name in path)
     return [
-        f"{prefix}{key}" + ("." if isinstance(node._get_node(key), DictConfig) and node[key] else "=")
-        for key in node
+        f"{prefix}{key}"
+        + ("." if isinstance(node._get_node(key), DictConfig) and node[key] else "=")
+        for key in map(str, node)
     ]

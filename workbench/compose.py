@@ -62,7 +62,9 @@ def check_overrides(overrides: Sequence[str], sweep: bool = False) -> None:
 
 def fixed_keys(overrides: Sequence[str]) -> list[str]:
     """The keys that a sweep's overrides give one value, and so do not tell its cells apart."""
-    return [o.get_key_element().lstrip("+~") for o in _parse(overrides) if not o.is_sweep_override()]
+    return [
+        o.get_key_element().lstrip("+~") for o in _parse(overrides) if not o.is_sweep_override()
+    ]
 
 
 def instantiate(config: DictConfig) -> ExperimentConfig:
@@ -98,6 +100,7 @@ def load_experiment(path: Path) -> ExperimentConfig:
     load_plugins()
     try:
         saved = OmegaConf.load(path)
+        assert isinstance(saved, DictConfig)
         for key, value in saved.items():
             if isinstance(value, DictConfig) and COMPONENT in value:
                 saved[key] = _component_node(str(key), value)
@@ -143,12 +146,14 @@ def _component_node(group: str, node: DictConfig) -> DictConfig:
     of_group = {c.name: c for c in components() if c.group == group}
     if name not in of_group:
         raise ConfigError(f"{group}: nothing is registered as {name}{nearest(name, of_group)}")
-    return OmegaConf.merge(OmegaConf.structured(of_group[name].config), node)
+    typed = OmegaConf.merge(OmegaConf.structured(of_group[name].config), node)
+    assert isinstance(typed, DictConfig)
+    return typed
 
 
 def _object(node: Any, path: str) -> Any:
     """What `OmegaConf.to_object` does, with the path of the node in errors."""
-    kind = OmegaConf.get_type(node) if OmegaConf.is_config(node) else None
+    kind: Any = OmegaConf.get_type(node) if OmegaConf.is_config(node) else None
     if not is_dataclass(kind):
         return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     names = [f.name for f in fields(kind)]

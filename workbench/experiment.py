@@ -113,7 +113,9 @@ class _Run:
                 recorder.console.stop()
                 raise
             except KeyboardInterrupt:  # the second one: the user would not wait for the block
-                recorder.fail("interrupted", "SIGINT, twice: since the last checkpoint, all is lost")
+                recorder.fail(
+                    "interrupted", "SIGINT, twice: since the last checkpoint, all is lost"
+                )
             except Exception as error:
                 traceback.print_exc()
                 cause = f"{type(error).__name__}: {error}".splitlines()[0]

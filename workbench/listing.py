@@ -3,9 +3,15 @@
 import sys
 from collections.abc import Sequence
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from workbench.compose import compose_experiment, conf_dir, dump_experiment, experiments, instantiate
+from workbench.compose import (
+    compose_experiment,
+    conf_dir,
+    dump_experiment,
+    experiments,
+    instantiate,
+)
 from workbench.core.config import ConfigError, nearest
 
 
@@ -38,4 +44,5 @@ def show_experiment(overrides: Sequence[str]) -> None:
 
 def _description(name: str) -> str:
     values = OmegaConf.load(conf_dir() / "experiment" / f"{name}.yaml")
+    assert isinstance(values, DictConfig)
     return str(values.get("description", ""))

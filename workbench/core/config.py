@@ -98,9 +98,7 @@ class Component:
 _components: dict[type, Component] = {}
 
 
-def register(
-    group: str, name: str, builder: str | None = None
-) -> Callable[[type], type]:
+def register(group: str, name: str, builder: str | None = None) -> Callable[[type], type]:
     """Class decorator: makes a configuration dataclass a choice of a Hydra group.
 
     Args:

@@ -83,7 +83,7 @@ class Feed:
         """Takes what the learner published, as tensors."""
 
     def metrics(self) -> dict[str, float]:
-        """What the host measured since the last call, means by name; the program asks once a block."""
+        """What the host measured since the last call, once a block: means by name."""
         return {}
 
     def evaluate(self, index: int) -> dict[str, float] | None:

@@ -140,7 +140,8 @@ class _Training:
         return BlockDone(end, self._units(), metrics, seconds, units / seconds)
 
     def _evaluation_due(self) -> bool:
-        return bool(self._evaluate_every) and self._position.step % self._evaluate_every == 0
+        every = self._evaluate_every
+        return every is not None and self._position.step % every == 0
 
     def _evaluate(self) -> Evaluated:
         position = self._position
@@ -194,7 +195,8 @@ class _Training:
 
     def _failed(self, name: str, done: BlockDone) -> Stopped:
         return Stopped(
-            "failed", f"{name} is not finite at {done.units} {self._program.learner.unit}",
+            "failed",
+            f"{name} is not finite at {done.units} {self._program.learner.unit}",
             self._position,
         )
 

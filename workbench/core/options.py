@@ -2,7 +2,14 @@
 
 from dataclasses import dataclass, field
 
-from workbench.core.config import AT_LEAST_ONE, NON_NEGATIVE, POSITIVE, ConfigError, register, require
+from workbench.core.config import (
+    AT_LEAST_ONE,
+    NON_NEGATIVE,
+    POSITIVE,
+    ConfigError,
+    register,
+    require,
+)
 
 
 @dataclass
@@ -67,9 +74,7 @@ class RuntimeConfig:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        require(
-            self, device=("cpu", "gpu"), jit=("auto", "on", "off"), threads=AT_LEAST_ONE
-        )
+        require(self, device=("cpu", "gpu"), jit=("auto", "on", "off"), threads=AT_LEAST_ONE)
 
 
 @dataclass

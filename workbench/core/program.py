@@ -29,16 +29,14 @@ class Program:
 
     def run(self, first_step: int, steps: int) -> dict[str, float]:
         """Takes `steps` steps from `first_step` on; returns their mean metrics."""
-        if self._block is None:
-            self.compile()
-        assert self._block is not None
+        block = self._block or self.compile()
         if self.feed is None:
             first, count = tf.constant(first_step, tf.int64), tf.constant(steps, tf.int64)
-            return _ratios(self._block(first, count))
+            return _ratios(block(first, count))
         sums: list[dict[str, Mean]] = []
         for step in range(first_step, first_step + steps):
             chunk = self.feed.next(step)
-            means, published = self._block(tf.constant(step, tf.int64), chunk)
+            means, published = block(tf.constant(step, tf.int64), chunk)
             self.feed.receive(published)
             sums.append(means)
         totals = tf.nest.map_structure(lambda *values: tf.add_n(values), *sums)
@@ -52,18 +50,24 @@ class Program:
             if metrics is not None:
                 return metrics
         if self._evaluate is None:
-            self._compile_evaluation()
+            self._evaluate = self._compile_evaluation()
         return _ratios(self._evaluate(tf.constant(index, tf.int64)))
 
-    def compile(self) -> None:
-        """Traces and compiles ahead of the first block, so that its time can be told apart."""
+    def compile(self) -> Callable[..., Any]:
+        """Traces and compiles ahead of the first block, so that its time can be told apart.
+
+        Returns:
+          What `run` calls.
+        """
         if self.feed is None:
-            self._block = self._compile_block()
+            block = self._compile_block()
             # No step is taken: the call makes XLA compile now and not in the first block.
-            self._block(tf.constant(0, tf.int64), tf.constant(0, tf.int64))
+            block(tf.constant(0, tf.int64), tf.constant(0, tf.int64))
         else:
-            self._block = self._compile_fed_step(self.feed)
+            block = self._compile_fed_step(self.feed)
             self.feed.receive(self.learner.publish())
+        self._block = block
+        return block
 
     def _compile_block(self) -> Any:
         @tf.function(autograph=False)
@@ -98,15 +102,13 @@ class Program:
         # A concrete function skips the matching of arguments, half the price of a small call.
         return compiled.get_concrete_function(*spec)
 
-    def _compile_evaluation(self) -> None:
+    def _compile_evaluation(self) -> Callable[..., Any]:
         @tf.function(autograph=False)
         def evaluate(index: tf.Tensor) -> dict[str, Mean]:
             return _as_means(self.learner.evaluate(Seed(self._seed, index, "evaluate/")))
 
         traced = evaluate.get_concrete_function(tf.TensorSpec([], tf.int64))
-        self._evaluate = self._runtime.compile(
-            lambda index: traced(index), self._runtime.jit_for(traced)
-        )
+        return self._runtime.compile(lambda index: traced(index), self._runtime.jit_for(traced))
 
 
 def _as_means(metrics: Metrics) -> dict[str, Mean]:

@@ -39,7 +39,7 @@ class Runtime:
             return False
         return self.device != "CPU" or not ops & CONVOLUTIONS
 
-    def compile(self, function: Callable[..., Any], jit: bool) -> Callable[..., Any]:
+    def compile(self, function: Callable[..., Any], jit: bool) -> Any:
         """Makes a `tf.function` of it; it retraces for no reason but new shapes."""
         return tf.function(function, jit_compile=jit or None, autograph=False)
 

@@ -1,11 +1,11 @@
 """Acting on the host, for environments that cannot be compiled.
 
 A compiled call costs some 100 µs before it computes anything, more than an environment's step; a
-small perceptron in NumPy takes under 10. So the feed gets the weights once a training phase and acts
-with them until the next: the very policy that acting in between would follow.
+small perceptron in NumPy takes under 10. So the feed gets the weights once a training phase and
+acts with them until the next, between which they do not change.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +17,10 @@ from workbench.dqn.exploration import epsilon
 from workbench.dqn.learner import FedDqn
 from workbench.environments.gymnasium_vector import GymnasiumEnvironment, Outcome
 
-ACTIVATIONS = {"relu": lambda x: np.maximum(x, 0.0), "tanh": np.tanh}
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "relu": lambda x: np.maximum(x, 0.0),
+    "tanh": np.tanh,
+}
 
 
 class HostMlp:
@@ -78,7 +81,7 @@ class GymnasiumFeed(Feed):
         for row, exploring in zip(actions, explore, strict=True):
             if not exploring.all():
                 greedy = self._network(training.observations).argmax(axis=-1)
-                row = np.where(exploring, row, greedy).astype(np.int32)  # noqa: PLW2901
+                row = np.where(exploring, row, greedy).astype(np.int32)
             outcomes.append(training.step(row))
         self._rates.append(float(rates.mean()))
         self._finished += finished(outcomes)

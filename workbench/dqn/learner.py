@@ -85,7 +85,7 @@ class CompiledDqn(DqnLearner):
         self.episodes = [tf.Variable(value, trainable=False) for value in episodes]
 
     def train_step(self, seed: Seed) -> Metrics:
-        return self._collect(seed) | self.learn(seed)
+        return {**self._collect(seed), **self.learn(seed)}
 
     def _collect(self, seed: Seed) -> dict[str, tf.Tensor | Mean]:
         """`train_every` steps of every environment, epsilon-greedily, into the replay."""
@@ -101,9 +101,7 @@ class CompiledDqn(DqnLearner):
             return j + 1, state, sums + tf.stack([rate, *_finished(step)])
 
         start = EpisodeState(*(variable.read_value() for variable in self.episodes))
-        _, state, sums = tf.while_loop(
-            lambda j, *_: j < steps, collect, (0, start, tf.zeros([4]))
-        )
+        _, state, sums = tf.while_loop(lambda j, *_: j < steps, collect, (0, start, tf.zeros([4])))
         for variable, value in zip(self.episodes, state, strict=True):
             variable.assign(value)
         rate, count, returns, lengths = tf.unstack(sums)

@@ -1,0 +1,1 @@
+"""Environments: compiled ones, and gymnasium's on the host."""

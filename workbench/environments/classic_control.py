@@ -1,7 +1,5 @@
 """Classic control in TensorFlow ops, with gymnasium's dynamics."""
 
-# ruff: noqa: D102 (`Environment` documents the methods)
-
 import math
 from collections.abc import Callable
 from typing import Any
@@ -251,6 +249,9 @@ def build(config: Any) -> Environment:
     """The environment that a configuration names."""
     if isinstance(config, PendulumConfig):
         return Pendulum(torques=config.torques)
-    return {CartPoleConfig: CartPole, AcrobotConfig: Acrobot, MountainCarConfig: MountainCar}[
-        type(config)
-    ]()
+    if isinstance(config, AcrobotConfig):
+        return Acrobot()
+    if isinstance(config, MountainCarConfig):
+        return MountainCar()
+    assert isinstance(config, CartPoleConfig)
+    return CartPole()

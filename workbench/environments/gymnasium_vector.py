@@ -275,7 +275,7 @@ class GymnasiumEnvironment:
         env = _open(id, kwargs, max_episode_steps)
         assert isinstance(env.action_space, Discrete)
         self.observation_shape = tuple(env.observation_space.shape or ())
-        self.num_actions = int(env.action_space.n)
+        self.num_actions = int(cast(int, env.action_space.n))
         env.close()
 
     def episodes(self, num_envs: int, seed: int, stream: str) -> GymnasiumEpisodes:

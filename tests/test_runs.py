@@ -134,7 +134,7 @@ def test_a_run_can_be_opened_from_python(finished):
     assert [run.policy(o) for o in observations] == actions.tolist()
     saved = weights(finished[0])
     kernel = next(
-        v for n, v in saved.items() if n.startswith("learner/network/_enc") and v.shape == (4, 16)
+        v for n, v in saved.items() if n.startswith("learner/network/") and v.shape == (4, 16)
     )
     np.testing.assert_array_equal(run.policy.network.variables[0].numpy(), kernel)
 

@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tensorflow as tf
+from tf_agents.networks.q_network import QNetwork
 
 from workbench.core.program import Program
 from workbench.core.random import Seed
 from workbench.core.replay.transitions import NStep
 from workbench.core.runtime import Runtime
-from workbench.dqn.agent import as_transition, q_agent, q_network
+from workbench.dqn.agent import action_spec, as_transition, q_agent, q_network
 from workbench.dqn.config import DqnConfig, EvaluationConfig, ExplorationConfig
 from workbench.dqn.learner import CompiledDqn
 from workbench.environments.classic_control import CartPole
@@ -185,3 +186,13 @@ def test_evaluation_equals_a_plain_loop():
         running &= ~terminated.numpy()
     assert metrics["return"] == pytest.approx(returns.mean(), rel=1e-6)
     assert metrics["return_std"] == pytest.approx(returns.std(), rel=1e-4, abs=1e-4)
+
+
+def test_the_q_network_computes_what_tf_agents_own_does():
+    ours = network((8, 6))
+    theirs = QNetwork(OBSERVATION, action_spec(2), fc_layer_params=(8, 6))
+    theirs.create_variables()
+    for variable, value in zip(theirs.variables, ours.variables, strict=True):
+        variable.assign(value)
+    observations = batch().observation
+    np.testing.assert_allclose(ours(observations)[0], theirs(observations)[0], rtol=1e-5, atol=1e-6)

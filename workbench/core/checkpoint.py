@@ -50,21 +50,23 @@ class Checkpoints:
           CheckpointError: when it cannot be written; what was there before is untouched.
         """
         target = checkpoint_path(self.folder, position.step)
-        partial = target.with_name(f".{target.name}.{os.getpid()}")
+        partial, before = (target.with_name(f".{target.name}.{part}") for part in ("new", "old"))
         try:
+            self._remove_leftovers()
             self._write(partial, position)
             if target.exists():  # the same step, written before an interruption
-                shutil.rmtree(target)
+                target.rename(before)
             partial.rename(target)
             _flush(self.folder)
         except (OSError, tf.errors.OpError) as error:
+            if before.exists() and not target.exists():
+                before.rename(target)
             shutil.rmtree(partial, ignore_errors=True)
             raise CheckpointError(f"could not save {target.name}: {_reason(error)}") from error
         self._prune(position)
         return target
 
     def _write(self, partial: Path, position: Position) -> None:
-        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         self._checkpoint.write(str(partial / "variables"))
         if self._feed is not None:
@@ -74,16 +76,20 @@ class Checkpoints:
             "config": self._config,
             "files": {file.name: _checksum(file) for file in sorted(partial.iterdir())},
         }
+        state["checksum"] = _state_checksum(state)
         (partial / STATE).write_text(json.dumps(state, indent=1))
-        for file in partial.iterdir():
-            _flush(file)
+        for path in (*partial.iterdir(), partial):
+            _flush(path)
 
     def _prune(self, position: Position) -> None:
         steps = sorted(_steps(self.folder))
-        kept = {*steps[-self._keep :], position.best_step}
-        for step in steps:
-            if step not in kept:
-                shutil.rmtree(checkpoint_path(self.folder, step), ignore_errors=True)
+        # Later ones are there only if they were damaged and passed over.
+        last = [step for step in steps if step <= position.step][-self._keep :]
+        for step in {*steps} - {*last, position.best_step}:
+            shutil.rmtree(checkpoint_path(self.folder, step), ignore_errors=True)
+        self._remove_leftovers()
+
+    def _remove_leftovers(self) -> None:
         for leftover in self.folder.glob(".step-*"):
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -163,6 +169,8 @@ def read_state(path: Path) -> dict[str, Any]:
     """
     try:
         state = json.loads((path / STATE).read_text())
+        if state.pop("checksum", None) != _state_checksum(state):
+            raise CheckpointError(f"{path.name} is damaged: {STATE} does not match its checksum")
         for name, checksum in state["files"].items():
             if _checksum(path / name) != checksum:
                 raise CheckpointError(f"{path.name} is damaged: {name} does not match its checksum")
@@ -182,6 +190,10 @@ def _checksum(file: Path) -> list[int]:
         while piece := stream.read(1 << 20):
             crc = zlib.crc32(piece, crc)
     return [file.stat().st_size, crc]
+
+
+def _state_checksum(state: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(state).encode())
 
 
 def _flush(path: Path) -> None:

@@ -102,14 +102,14 @@ class _Training:
             done = self._train_block()
             yield done
             if bad := _not_finite(done.metrics):
-                yield self._failed(bad, done)
+                yield self._failed(bad)
                 return
             best = False
             if self._evaluation_due():
                 evaluated = self._evaluate()
                 yield evaluated
                 if bad := _not_finite(evaluated.metrics):
-                    yield self._failed(bad, done)
+                    yield self._failed(bad)
                     return
                 best = evaluated.best
             stopped = self._stop_reason()
@@ -120,6 +120,9 @@ class _Training:
         if status == "finished" and position.evaluated != position.step:
             evaluated = self._evaluate()
             yield evaluated
+            if bad := _not_finite(evaluated.metrics):
+                yield self._failed(bad)
+                return
         saved = self._save()
         yield saved
         if isinstance(saved, CheckpointFailed):
@@ -193,12 +196,9 @@ class _Training:
             return CheckpointFailed(self._position.step, str(error))
         return Checkpointed(self._position.step, path)
 
-    def _failed(self, name: str, done: BlockDone) -> Stopped:
-        return Stopped(
-            "failed",
-            f"{name} is not finite at {done.units} {self._program.learner.unit}",
-            self._position,
-        )
+    def _failed(self, name: str) -> Stopped:
+        at = f"{self._units()} {self._program.learner.unit}"
+        return Stopped("failed", f"{name} is not finite at {at}", self._position)
 
     def _units(self) -> int:
         return self._position.step * self._units_per_step

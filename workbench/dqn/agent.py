@@ -1,8 +1,11 @@
 """tf-agents' networks and agents, from our configuration."""
 
+from functools import partial
+
 import tensorflow as tf
 from tf_agents.agents.dqn.dqn_agent import DdqnAgent, DqnAgent
-from tf_agents.networks.q_network import QNetwork
+from tf_agents.networks.network import Network
+from tf_agents.networks.sequential import Sequential
 from tf_agents.specs.tensor_spec import BoundedTensorSpec
 from tf_agents.trajectories.policy_step import PolicyStep
 from tf_agents.trajectories.time_step import StepType, TimeStep, time_step_spec
@@ -12,6 +15,7 @@ from tf_agents.utils import common
 from workbench.core.replay.transitions import NStep
 from workbench.dqn.config import DqnConfig
 from workbench.models.config import MlpConfig
+from workbench.models.dense import Dense
 
 LOSSES = {
     "squared": common.element_wise_squared_loss,
@@ -24,20 +28,29 @@ def action_spec(num_actions: int) -> BoundedTensorSpec:
     return BoundedTensorSpec([], tf.int32, 0, num_actions - 1, name="action")
 
 
-def q_network(config: MlpConfig, observation: tf.TensorSpec, num_actions: int) -> QNetwork:
-    """A Q-network `[B, *observation] -> [B, num_actions]` with its variables made."""
-    network = QNetwork(
-        observation,
-        action_spec(num_actions),
-        fc_layer_params=tuple(config.layers),
-        activation_fn=tf.keras.activations.get(config.activation),
+def q_network(config: MlpConfig, observation: tf.TensorSpec, num_actions: int) -> Sequential:
+    """A Q-network `[B, *observation] -> [B, num_actions]` with its variables made.
+
+    tf-agents' `QNetwork` in layers of ours: the same initial distributions, the same function.
+    """
+    hidden = partial(
+        Dense,
+        activation=config.activation,
+        kernel_initializer=tf.keras.initializers.VarianceScaling(2.0, "fan_in", "truncated_normal"),
     )
+    head = Dense(
+        num_actions,
+        kernel_initializer=tf.keras.initializers.RandomUniform(-0.03, 0.03),
+        bias_initializer=tf.keras.initializers.Constant(-0.2),
+    )
+    layers = [tf.keras.layers.Flatten(), *(hidden(units) for units in config.layers), head]
+    network = Sequential(layers, input_spec=observation, name="q_network")
     network.create_variables()
     return network
 
 
 def q_agent(
-    config: DqnConfig, network: QNetwork, observation: tf.TensorSpec, num_actions: int
+    config: DqnConfig, network: Network, observation: tf.TensorSpec, num_actions: int
 ) -> DqnAgent:
     """A DQN or double DQN agent, ready to train.
 

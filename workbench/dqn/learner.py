@@ -7,7 +7,7 @@ then. The update and both networks are tf-agents'.
 """
 
 import tensorflow as tf
-from tf_agents.networks.q_network import QNetwork
+from tf_agents.networks.network import Network
 
 from workbench.core.learner import Learner, Mean, Metrics
 from workbench.core.random import Seed
@@ -33,7 +33,7 @@ class DqnLearner(Learner):
     def __init__(
         self,
         config: DqnConfig,
-        network: QNetwork,
+        network: Network,
         observation: tf.TensorSpec,
         num_actions: int,
     ):
@@ -77,7 +77,7 @@ class DqnLearner(Learner):
 class CompiledDqn(DqnLearner):
     """DQN whose environments are compiled too: a step touches no Python."""
 
-    def __init__(self, config: DqnConfig, network: QNetwork, environment: Environment, seed: int):
+    def __init__(self, config: DqnConfig, network: Network, environment: Environment, seed: int):
         super().__init__(config, network, environment.observation, environment.num_actions)
         self._training = Episodes(environment, config.num_envs)
         self._judging = Episodes(environment, config.evaluation.episodes)

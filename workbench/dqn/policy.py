@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from PIL import Image
-from tf_agents.networks.q_network import QNetwork
+from tf_agents.networks.network import Network
 
 from workbench.core.streams import stream_key
 from workbench.environments.base import Environment
@@ -24,7 +24,7 @@ class GreedyPolicy:
       environment: what it acts in, for `play`.
     """
 
-    def __init__(self, network: QNetwork, environment: Environment | GymnasiumEnvironment):
+    def __init__(self, network: Network, environment: Environment | GymnasiumEnvironment):
         self.network = network
         self.environment = environment
         self._q_values = tf.function(lambda observation: network(observation)[0], autograph=False)

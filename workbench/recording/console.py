@@ -107,7 +107,8 @@ class RunConsole:
         status = summary["status"]
         if status in ("stopped", "preempted"):
             self.say(f"To go on from its checkpoint: workbench resume {shlex.quote(str(folder))}")
-        elif status == "failed":
+        elif status == "failed":  # outside the table, which would fold the line
+            self.say(f"Failed: {summary['error']}")
             self.say(f"The log is {folder / 'log.txt'}")
 
     def _make_bar(self) -> Progress:
@@ -136,7 +137,7 @@ def closing_table(summary: Mapping[str, Any], folder: Path) -> Table:
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    reason = summary["error"] or summary["stopped_by"]
+    reason = None if summary["status"] == "failed" else summary["stopped_by"]
     table.add_row("experiment", f"{summary['experiment']}, seed {summary['seed']}")
     table.add_row("status", summary["status"] + (f" ({reason})" if reason else ""))
     table.add_row(summary["unit"], f"{summary['steps']:,}")

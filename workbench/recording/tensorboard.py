@@ -44,11 +44,11 @@ class TensorBoard:
         self._stream = path.open("wb", buffering=1 << 20)
         self._records = RecordWriter(self._stream)
         self._add(time.time(), file_version="brain.Event:2")
+        # Every start after the first makes TensorBoard drop what it has from that step on.
+        first = 0 if resumed_at is None else resumed_at + 1
+        self._add(time.time(), step=first, session_log=SessionLog(status=SessionLog.START))
         if resumed_at is None:
             self._add(time.time(), summary=hparams_pb(flat_scalars(settings), trial_id=name))
-        else:
-            restart = SessionLog(status=SessionLog.START)
-            self._add(time.time(), step=resumed_at + 1, session_log=restart)
 
     def write(self, step: int, now: float, values: Mapping[str, float]) -> None:
         """Adds scalars.

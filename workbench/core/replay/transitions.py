@@ -135,7 +135,10 @@ class TransitionReplay(tf.Module):
         terminated = tf.gather(self._storage.terminated, window)
         ended = terminated | tf.gather(self._storage.truncated, window)
         # alive[j]: the episode had not ended before step j of the window.
-        alive = tf.math.cumprod(1.0 - tf.cast(ended, tf.float32), axis=1, exclusive=True)
+        alive = [tf.ones([self._batch_size])]
+        for j in range(self._n_step - 1):
+            alive.append(alive[-1] * (1.0 - tf.cast(ended[:, j], tf.float32)))
+        alive = tf.stack(alive, axis=1)
         powers = tf.constant([self._gamma**j for j in range(self._n_step)], tf.float32)
         length = tf.cast(tf.reduce_sum(alive, axis=1), tf.int32)
         last = tf.gather(window, length - 1, axis=1, batch_dims=1)

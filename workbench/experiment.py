@@ -109,9 +109,10 @@ class _Run:
         with Interruption().listening() as interruption:
             try:
                 self._train(command, resume, interruption)
-            except ConfigError:
-                recorder.console.stop()
-                raise
+            except ConfigError as error:
+                if not recorder.begun:
+                    raise
+                recorder.fail("failed", str(error))  # what was trained so far is kept
             except KeyboardInterrupt:  # the second one: the user would not wait for the block
                 recorder.fail(
                     "interrupted", "SIGINT, twice: since the last checkpoint, all is lost"

@@ -172,7 +172,7 @@ def test_broken_off_run_gets_the_command_to_go_on(status):
 
 def test_failed_run_gets_cause_and_log():
     text = closing(status="failed", error="loss is not finite; the last good checkpoint is step-1")
-    assert "failed (loss is not finite; the last good checkpoint is step-1)" in text
+    assert "Failed: loss is not finite; the last good checkpoint is step-1 The log" in text
     assert "The log is runs/my run/log.txt" in text
 
 

@@ -17,6 +17,13 @@ with RunFolder(sys.argv[1]).created():
 """
 
 
+def fail_in(entered, folder, error):
+    with entered:
+        folder.log.write_text("x")
+        folder.plots.mkdir()
+        raise error
+
+
 def make_run(path, status=None):
     path.mkdir(parents=True)
     (path / "config.yaml").write_text("name: a\n")
@@ -25,7 +32,7 @@ def make_run(path, status=None):
     return path
 
 
-@pytest.fixture()
+@pytest.fixture
 def holder(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path / "run")],
@@ -39,10 +46,10 @@ def holder(tmp_path):
 
 
 def test_second_process_is_refused_with_the_pid_of_the_first(tmp_path, holder):
-    for check in (RunFolder(tmp_path / "run").check_free, RunFolder(tmp_path / "run").created):
+    folder = RunFolder(tmp_path / "run")
+    for enter in (folder.check_free, folder.created().__enter__):
         with pytest.raises(ConfigError, match=f"in use by process {holder.pid} on") as refusal:
-            enter = check()
-            enter.__enter__()
+            enter()
         assert "\n" not in str(refusal.value)
 
 
@@ -54,9 +61,9 @@ def test_lock_ends_with_its_process_however_that_ends(tmp_path, holder):
 
 
 def test_second_run_of_the_same_process_is_refused_too(tmp_path):
-    with RunFolder(tmp_path / "run").created():
-        with pytest.raises(ConfigError, match=f"process {os.getpid()}"):
-            RunFolder(tmp_path / "run").check_free()
+    folder = RunFolder(tmp_path / "run")
+    with folder.created(), pytest.raises(ConfigError, match=f"process {os.getpid()}"):
+        folder.check_free()
 
 
 @pytest.mark.parametrize(("status", "said"), [("preempted", "preempted"), (None, "unfinished")])
@@ -94,18 +101,15 @@ def test_empty_folder_is_free(tmp_path):
 
 def test_configuration_error_leaves_nothing_behind(tmp_path):
     folder = RunFolder(tmp_path / "runs" / "a" / "b")
-    with pytest.raises(ConfigError, match="too late"), folder.created():
-        folder.log.write_text("x")
-        folder.plots.mkdir()
-        raise ConfigError("too late")
+    with pytest.raises(ConfigError, match="too late"):
+        fail_in(folder.created(), folder, ConfigError("too late"))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_other_failures_keep_the_folder_for_the_post_mortem(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    with pytest.raises(RuntimeError), folder.created():
-        folder.log.write_text("x")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        fail_in(folder.created(), folder, RuntimeError())
     assert folder.log.exists()
 
 
@@ -123,8 +127,9 @@ def test_resuming_the_folder_of_a_sweep_names_a_run_inside(tmp_path):
 
 def test_configuration_error_while_resuming_keeps_the_run(tmp_path):
     path = make_run(tmp_path / "run")
-    with pytest.raises(ConfigError), RunFolder(path).resumed():
-        raise ConfigError("another configuration")
+    folder = RunFolder(path)
+    with pytest.raises(ConfigError, match="another"):
+        fail_in(folder.resumed(), folder, ConfigError("another configuration"))
     assert (path / "config.yaml").exists()
 
 

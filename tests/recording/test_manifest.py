@@ -7,7 +7,7 @@ from workbench.recording import manifest as module
 from workbench.recording.manifest import code_diff, code_version, manifest, part
 
 
-@pytest.fixture()
+@pytest.fixture
 def checkout(tmp_path, monkeypatch):
     package = tmp_path / "workbench" / "recording"
     package.mkdir(parents=True)

@@ -6,7 +6,7 @@ import pytest
 from workbench.recording.metrics import MetricsFile, read_metrics, truncate_metrics
 
 
-@pytest.fixture()
+@pytest.fixture
 def path(tmp_path):
     file = MetricsFile(tmp_path / "metrics.jsonl")
     for step in (10, 20, 30):

@@ -29,7 +29,13 @@ for job in "ab":
 """
 
 
-@pytest.fixture()
+def fail_in(log):
+    with quiet(log):
+        os.write(2, b"from C\n")
+        raise RuntimeError("boom")
+
+
+@pytest.fixture
 def jobs(tmp_path):
     command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -64,9 +70,8 @@ def test_child_that_outlives_the_run_does_not_hold_the_users_pipe(tmp_path):
 def test_descriptors_come_back_after_an_error_and_the_log_has_the_traceback(tmp_path):
     before = [os.fstat(descriptor).st_ino for descriptor in (1, 2)]
     streams = sys.stdout, sys.stderr
-    with pytest.raises(RuntimeError), quiet(tmp_path / "log"):
-        os.write(2, b"from C\n")
-        raise RuntimeError("boom")
+    with pytest.raises(RuntimeError):
+        fail_in(tmp_path / "log")
     assert [os.fstat(descriptor).st_ino for descriptor in (1, 2)] == before
     assert (sys.stdout, sys.stderr) == streams
     text = (tmp_path / "log").read_text()

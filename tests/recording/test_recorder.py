@@ -25,7 +25,7 @@ LEARNER = SimpleNamespace(unit="environment steps", units_per_step=10)
 SETTINGS = {"name": "dqn/cartpole", "seed": 3, "algorithm": {"rate": 0.5}}
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path):
     folder = RunFolder(tmp_path / "run")
     with folder.created():

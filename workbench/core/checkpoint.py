@@ -71,7 +71,7 @@ class Checkpoints:
         self._checkpoint.write(str(partial / "variables"))
         if self._feed is not None:
             (partial / "feed").write_bytes(self._feed.state())
-        state = {
+        state: dict[str, Any] = {
             "position": asdict(position),
             "config": self._config,
             "files": {file.name: _checksum(file) for file in sorted(partial.iterdir())},
@@ -153,9 +153,12 @@ def choose(folder: Path, best: bool) -> Path:
             state = read_state(path)
         except CheckpointError:
             continue
-        best_path = checkpoint_path(folder, state["position"]["best_step"])
+        best_step = state["position"]["best_step"]
+        best_path = checkpoint_path(folder, best_step)
         if not best or best_path == path:
             return path
+        if best_step < 0:
+            raise CheckpointError("there is no best checkpoint: no evaluation was judged yet")
         read_state(best_path)
         return best_path
     raise CheckpointError("there is no whole checkpoint")

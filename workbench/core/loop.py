@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from workbench.core.checkpoint import CheckpointError, Checkpoints
+from workbench.core.config import ConfigError, nearest
 from workbench.core.events import (
     BlockDone,
     Checkpointed,
@@ -158,8 +159,12 @@ class _Training:
 
     def _judge(self, metrics: dict[str, float]) -> bool:
         position = self._position
-        value = metrics.get(self._config.judge.removeprefix("evaluate/"))
-        if value is None or not math.isfinite(value):
+        name = self._config.judge.removeprefix("evaluate/")
+        if name not in metrics:
+            measured = nearest(name, metrics)
+            raise ConfigError(f"train.judge={self._config.judge} is not measured{measured}")
+        value = metrics[name]
+        if not math.isfinite(value):
             return False
         if position.best is None or self._gain(value, position.best) > self._config.stop.min_delta:
             position.best, position.best_step, position.stale = value, position.step, 0

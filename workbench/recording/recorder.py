@@ -67,6 +67,11 @@ class Recorder:
         self._last_checkpoint = ""
         self._troubles: set[str] = set()
 
+    @property
+    def begun(self) -> bool:
+        """Whether the folder holds records of this run."""
+        return self._metrics is not None
+
     def begin(
         self, command: str, devices: Sequence[str], learner: "Learner", position: Position
     ) -> None:

@@ -8,8 +8,11 @@ from typing import Any, TextIO
 
 from workbench.compose import dump_experiment
 from workbench.core.config import ConfigError, build
+from workbench.core.events import Position
+from workbench.core.interruption import Interruption
 from workbench.recording.folder import RunFolder
 from workbench.recording.quiet import quiet
+from workbench.recording.recorder import Recorder
 from workbench.schema import ExperimentConfig
 
 EXIT_STATUS = {"finished": 0, "failed": 1, "preempted": 75, "interrupted": 130}
@@ -43,9 +46,6 @@ def execute(experiment: ExperimentConfig, command: str, resume: bool = False) ->
     started = time.perf_counter()
     folder = RunFolder(experiment.run.dir)
     with folder.resumed() if resume else folder.created(), quiet(folder.log) as stream:
-        # Modules that need TensorFlow are imported from here on, where their noise is caught.
-        if experiment.recorder.progress:
-            stream.write(f"{experiment.name} seed {experiment.seed}: starting TensorFlow\n")
         return _Run(experiment, folder, stream, started).go(command, resume)
 
 
@@ -83,9 +83,6 @@ class _Run:
     def __init__(
         self, experiment: ExperimentConfig, folder: RunFolder, stream: TextIO, started: float
     ):
-        from workbench.core.checkpoint import Position
-        from workbench.recording.recorder import Recorder
-
         self._experiment = experiment
         self._folder = folder
         self._started = started
@@ -103,9 +100,8 @@ class _Run:
 
     def go(self, command: str, resume: bool) -> Outcome:
         """Trains to the end, and records how it ended."""
-        from workbench.core.loop import Interruption
-
         recorder = self._recorder
+        recorder.console.phase("starting TensorFlow")
         with Interruption().listening() as interruption:
             try:
                 self._train(command, resume, interruption)
@@ -124,7 +120,8 @@ class _Run:
             recorder.close(self._position, time.perf_counter() - self._started)
         return Outcome(EXIT_STATUS[recorder.summary.status], self._position.best)
 
-    def _train(self, command: str, resume: bool, interruption: Any) -> None:
+    def _train(self, command: str, resume: bool, interruption: Interruption) -> None:
+        # Here, where the noise of starting TensorFlow is caught.
         import tensorflow as tf
 
         from workbench.core.checkpoint import Checkpoints

@@ -4,8 +4,6 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
 
 from workbench.core.checkpoint import CheckpointError, Checkpoints
 from workbench.core.config import ConfigError, nearest
@@ -20,31 +18,9 @@ from workbench.core.events import (
     Stopped,
 )
 from workbench.core.every import EverySeconds, next_multiple
+from workbench.core.interruption import Interruption
 from workbench.core.options import TrainConfig
 from workbench.core.program import Program
-
-
-class Interruption:
-    """Remembers a signal until the loop has finished its block."""
-
-    def __init__(self) -> None:
-        self.signal: signal.Signals | None = None
-
-    @contextmanager
-    def listening(self) -> Iterator["Interruption"]:
-        """SIGINT, SIGTERM and SIGUSR2 are remembered; a second SIGINT interrupts at once."""
-        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
-        before = {number: signal.signal(number, self._remember) for number in signals}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _remember(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and self.signal == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.signal = signal.Signals(number)
 
 
 def train(
@@ -90,7 +66,7 @@ class _Training:
 
     def events(self) -> Iterator[Event]:
         position = self._position
-        if position.step < self._budget:
+        if self._stop_reason() is None:
             started = self._clock()
             self._program.compile()
             seconds = self._clock() - started

@@ -67,7 +67,9 @@ class RunConsole:
         """Training begins at `done` of `budget` units."""
         self._unit, self._budget = unit, budget
         if self._bar is not None:
-            self._task = self._bar.add_task(self._title, total=budget, completed=done, news="")
+            self._task = self._bar.add_task(
+                self._title, total=budget, completed=done, news="compiling"
+            )
             self._bar.start()
 
     def trained(self, units: int, rate: float, metrics: Mapping[str, float]) -> None:

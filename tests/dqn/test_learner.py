@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import stats
 from tf_agents.networks.q_network import QNetwork
 
 from workbench.core.program import Program
@@ -196,3 +197,25 @@ def test_the_q_network_computes_what_tf_agents_own_does():
         variable.assign(value)
     observations = batch().observation
     np.testing.assert_allclose(ours(observations)[0], theirs(observations)[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_fan_in_weights_start_uniform_within_the_inverse_root_of_the_inputs(layer):
+    net = network((300, 200))
+    inputs = (4, 300, 200)[layer]
+    kernel, bias = (v.numpy() for v in net.variables[2 * layer : 2 * layer + 2])
+    bound = inputs**-0.5
+    assert np.abs(kernel).max() <= bound
+    assert np.abs(bias).max() <= bound
+    assert np.abs(bias).min() > 0
+    test = stats.kstest(kernel.ravel(), stats.uniform(-bound, 2 * bound).cdf)
+    assert test.pvalue > 1e-6  # one false alarm in a million
+
+
+def test_he_weights_start_as_tf_agents_do():
+    net = q_network(MlpConfig(layers=[300], initializer="he"), OBSERVATION, 2)
+    kernel, bias, last, last_bias = (v.numpy() for v in net.variables)
+    assert kernel.std() == pytest.approx((2 / 4) ** 0.5, rel=0.1)
+    assert (bias == 0).all()
+    assert np.abs(last).max() <= 0.03
+    np.testing.assert_allclose(last_bias, -0.2)

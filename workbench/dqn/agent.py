@@ -1,7 +1,5 @@
 """tf-agents' networks and agents, from our configuration."""
 
-from functools import partial
-
 import tensorflow as tf
 from tf_agents.agents.dqn.dqn_agent import DdqnAgent, DqnAgent
 from tf_agents.networks.network import Network
@@ -23,6 +21,16 @@ LOSSES = {
 }
 
 
+# Where the hidden layers and the last layer of tf-agents' `QNetwork` start.
+HE = {
+    "kernel_initializer": tf.keras.initializers.VarianceScaling(2.0, "fan_in", "truncated_normal"),
+}
+NEAR_ZERO = {
+    "kernel_initializer": tf.keras.initializers.RandomUniform(-0.03, 0.03),
+    "bias_initializer": tf.keras.initializers.Constant(-0.2),
+}
+
+
 def action_spec(num_actions: int) -> BoundedTensorSpec:
     """Actions 0 … num_actions - 1, int32 scalars."""
     return BoundedTensorSpec([], tf.int32, 0, num_actions - 1, name="action")
@@ -31,22 +39,29 @@ def action_spec(num_actions: int) -> BoundedTensorSpec:
 def q_network(config: MlpConfig, observation: tf.TensorSpec, num_actions: int) -> Sequential:
     """A Q-network `[B, *observation] -> [B, num_actions]` with its variables made.
 
-    tf-agents' `QNetwork` in layers of ours: the same initial distributions, the same function.
+    The function of tf-agents' `QNetwork`, in layers of ours.
     """
-    hidden = partial(
-        Dense,
-        activation=config.activation,
-        kernel_initializer=tf.keras.initializers.VarianceScaling(2.0, "fan_in", "truncated_normal"),
+    inputs, layers = observation.shape.num_elements(), [tf.keras.layers.Flatten()]
+    for units in config.layers:
+        start = fan_in(inputs) if config.initializer == "fan_in" else HE
+        layers.append(Dense(units, activation=config.activation, **start))
+        inputs = units
+    start = fan_in(inputs) if config.initializer == "fan_in" else NEAR_ZERO
+    network = Sequential(
+        [*layers, Dense(num_actions, **start)], input_spec=observation, name="q_network"
     )
-    head = Dense(
-        num_actions,
-        kernel_initializer=tf.keras.initializers.RandomUniform(-0.03, 0.03),
-        bias_initializer=tf.keras.initializers.Constant(-0.2),
-    )
-    layers = [tf.keras.layers.Flatten(), *(hidden(units) for units in config.layers), head]
-    network = Sequential(layers, input_spec=observation, name="q_network")
     network.create_variables()
     return network
+
+
+def fan_in(inputs: int) -> dict[str, tf.keras.initializers.Initializer]:
+    """Kernel and bias uniform within 1/√inputs: where PyTorch's layers start."""
+    bound = inputs**-0.5
+    uniform = tf.keras.initializers.RandomUniform
+    return {
+        "kernel_initializer": uniform(-bound, bound),
+        "bias_initializer": uniform(-bound, bound),
+    }
 
 
 def q_agent(

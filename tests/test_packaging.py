@@ -31,6 +31,11 @@ def installed(tmp_path_factory):
     return target
 
 
+def files(folder):
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder) for path in paths if "__pycache__" not in path.parts}
+
+
 def test_the_wheel_carries_all_of_conf_and_experiments(installed):
     for name in ("conf", "experiments"):
         ours = {

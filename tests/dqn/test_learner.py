@@ -212,6 +212,17 @@ def test_fan_in_weights_start_uniform_within_the_inverse_root_of_the_inputs(laye
     assert test.pvalue > 1e-6  # one false alarm in a million
 
 
+@pytest.mark.parametrize("initializer", ["fan_in", "he"])
+def test_every_layer_and_every_seed_starts_elsewhere(initializer):
+    config = MlpConfig(layers=[4, 4], initializer=initializer)
+    starts = []
+    for seed in (1, 2):
+        tf.keras.utils.set_random_seed(seed)
+        kernels = q_network(config, OBSERVATION, 4).variables[::2]
+        starts += [kernel.numpy().tobytes() for kernel in kernels]
+    assert len(set(starts)) == len(starts)
+
+
 def test_he_weights_start_as_tf_agents_do():
     net = q_network(MlpConfig(layers=[300], initializer="he"), OBSERVATION, 2)
     kernel, bias, last, last_bias = (v.numpy() for v in net.variables)

@@ -21,16 +21,6 @@ LOSSES = {
 }
 
 
-# Where the hidden layers and the last layer of tf-agents' `QNetwork` start.
-HE = {
-    "kernel_initializer": tf.keras.initializers.VarianceScaling(2.0, "fan_in", "truncated_normal"),
-}
-NEAR_ZERO = {
-    "kernel_initializer": tf.keras.initializers.RandomUniform(-0.03, 0.03),
-    "bias_initializer": tf.keras.initializers.Constant(-0.2),
-}
-
-
 def action_spec(num_actions: int) -> BoundedTensorSpec:
     """Actions 0 … num_actions - 1, int32 scalars."""
     return BoundedTensorSpec([], tf.int32, 0, num_actions - 1, name="action")
@@ -43,15 +33,18 @@ def q_network(config: MlpConfig, observation: tf.TensorSpec, num_actions: int) -
     """
     inputs, layers = observation.shape.num_elements(), [tf.keras.layers.Flatten()]
     for units in config.layers:
-        start = fan_in(inputs) if config.initializer == "fan_in" else HE
+        start = fan_in(inputs) if config.initializer == "fan_in" else he()
         layers.append(Dense(units, activation=config.activation, **start))
         inputs = units
-    start = fan_in(inputs) if config.initializer == "fan_in" else NEAR_ZERO
+    start = fan_in(inputs) if config.initializer == "fan_in" else near_zero()
     network = Sequential(
         [*layers, Dense(num_actions, **start)], input_spec=observation, name="q_network"
     )
     network.create_variables()
     return network
+
+
+# An initializer draws the same values whenever it is used: each layer needs one of its own.
 
 
 def fan_in(inputs: int) -> dict[str, tf.keras.initializers.Initializer]:
@@ -61,6 +54,23 @@ def fan_in(inputs: int) -> dict[str, tf.keras.initializers.Initializer]:
     return {
         "kernel_initializer": uniform(-bound, bound),
         "bias_initializer": uniform(-bound, bound),
+    }
+
+
+def he() -> dict[str, tf.keras.initializers.Initializer]:
+    """Kernel normal with variance 2/inputs: where tf-agents' hidden layers start."""
+    return {
+        "kernel_initializer": tf.keras.initializers.VarianceScaling(
+            2.0, mode="fan_in", distribution="truncated_normal"
+        )
+    }
+
+
+def near_zero() -> dict[str, tf.keras.initializers.Initializer]:
+    """Kernel within 0.03 of zero, bias -0.2: where tf-agents' last layer starts."""
+    return {
+        "kernel_initializer": tf.keras.initializers.RandomUniform(-0.03, 0.03),
+        "bias_initializer": tf.keras.initializers.Constant(-0.2),
     }
 
 

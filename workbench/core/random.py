@@ -1,7 +1,9 @@
 """Randomness as a pure function of (root seed, stream name, step).
 
 Every random draw of a program uses a stateless op keyed by a `Seed`, so that a resumed run
-repeats an uninterrupted one, and replicas that share a stream share its draws.
+repeats an uninterrupted one, and replicas that share a stream share its draws. XLA makes floats
+of the same bits in another way than TensorFlow's kernels do, so that `runtime.jit` belongs to what
+a run's numbers depend on; integers are the same either way.
 """
 
 import tensorflow as tf

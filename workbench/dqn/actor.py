@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from workbench.core.learner import Feed
+from workbench.core.replay.packing import pack
 from workbench.core.replay.transitions import Transitions
 from workbench.core.streams import stream_key
 from workbench.dqn.exploration import epsilon
@@ -64,12 +65,12 @@ class GymnasiumFeed(Feed):
         self._seed = seed
         self._training = environment.episodes(self._config.num_envs, seed, "train")
         self._key = stream_key(seed, "train/act")
-        self.spec = learner.replay.row_spec(self._config.train_every)
+        self.spec = learner.chunk_spec
         self._finished: list[tuple[float, int]] = []
         self._rates: list[float] = []
 
-    def next(self, step: int) -> Transitions:
-        """`train_every` steps of every environment, in order."""
+    def next(self, step: int) -> np.ndarray:
+        """`train_every` steps of every environment in order, packed."""
         config, training = self._config, self._training
         first = step * config.train_every
         times = (first + np.arange(config.train_every)) * config.num_envs
@@ -85,7 +86,7 @@ class GymnasiumFeed(Feed):
             outcomes.append(training.step(row))
         self._rates.append(float(rates.mean()))
         self._finished += finished(outcomes)
-        return Transitions(*(np.stack(field) for field in list(zip(*outcomes, strict=True))[:6]))
+        return pack([Transitions(*outcome[:6]) for outcome in outcomes])
 
     def receive(self, published: Sequence[tf.Tensor]) -> None:
         """The Q-network's weights of now on."""

@@ -1,5 +1,7 @@
 """tf-agents' networks and agents, from our configuration."""
 
+from typing import Any
+
 import tensorflow as tf
 from tf_agents.agents.dqn.dqn_agent import DdqnAgent, DqnAgent
 from tf_agents.networks.network import Network
@@ -12,6 +14,7 @@ from tf_agents.utils import common
 
 from workbench.core.replay.transitions import NStep
 from workbench.dqn.config import DqnConfig
+from workbench.models.clipping import ClippedOptimizer
 from workbench.models.config import MlpConfig
 from workbench.models.dense import Dense
 
@@ -80,8 +83,7 @@ def q_agent(
     """A DQN or double DQN agent, ready to train.
 
     Its own gamma is 1: the replay's discount holds gamma to the power of the window's length. Its
-    own gradient clipping stays off, for it clips each variable alone; the optimizer clips the
-    global norm (Pascanu, Mikolov & Bengio 2013).
+    own gradient clipping stays off, for it clips each variable alone; ours clips the global norm.
     """
     optimizer = _optimizer(config)
     agent = (DdqnAgent if config.double else DqnAgent)(
@@ -112,12 +114,16 @@ def as_transition(batch: NStep) -> Transition:
     )
 
 
-def _optimizer(config: DqnConfig) -> tf.keras.optimizers.Optimizer:
-    rate = config.learning_rate
-    shared = {"global_clipnorm": config.gradient_clipping, "jit_compile": False}
-    adaptive = {"epsilon": config.optimizer_epsilon, **shared}
+def _optimizer(config: DqnConfig) -> Any:
+    rate, epsilon = config.learning_rate, config.optimizer_epsilon
     if config.optimizer == "adam":
-        return tf.keras.optimizers.Adam(rate, **adaptive)
-    if config.optimizer == "rmsprop":
-        return tf.keras.optimizers.RMSprop(rate, rho=0.95, centered=True, **adaptive)
-    return tf.keras.optimizers.SGD(rate, **shared)
+        optimizer = tf.keras.optimizers.Adam(rate, jit_compile=False, epsilon=epsilon)
+    elif config.optimizer == "rmsprop":
+        optimizer = tf.keras.optimizers.RMSprop(
+            rate, rho=0.95, centered=True, jit_compile=False, epsilon=epsilon
+        )
+    else:
+        optimizer = tf.keras.optimizers.SGD(rate, jit_compile=False)
+    if config.gradient_clipping is None:
+        return optimizer
+    return ClippedOptimizer(optimizer, config.gradient_clipping)

@@ -11,6 +11,7 @@ from tf_agents.networks.network import Network
 
 from workbench.core.learner import Learner, Mean, Metrics
 from workbench.core.random import Seed
+from workbench.core.replay.packing import packed_spec, unpack
 from workbench.core.replay.transitions import TransitionReplay, Transitions
 from workbench.dqn.agent import as_transition, q_agent
 from workbench.dqn.config import DqnConfig
@@ -141,10 +142,17 @@ class CompiledDqn(DqnLearner):
 
 
 class FedDqn(DqnLearner):
-    """DQN whose transitions come from the host."""
+    """DQN whose transitions come from the host, packed."""
 
-    def absorb(self, chunk: Transitions) -> None:
-        self.replay.insert(chunk)
+    def __init__(
+        self, config: DqnConfig, network: Network, observation: tf.TensorSpec, num_actions: int
+    ):
+        super().__init__(config, network, observation, num_actions)
+        self._observation = observation
+        self.chunk_spec = packed_spec(observation, config.train_every, config.num_envs)
+
+    def absorb(self, chunk: tf.Tensor) -> None:
+        self.replay.insert(unpack(chunk, self._observation))
 
     def train_step(self, seed: Seed) -> Metrics:
         return self.learn(seed)

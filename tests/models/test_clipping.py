@@ -31,6 +31,14 @@ def test_a_clipped_step_equals_keras_global_clipnorm(norm):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+def test_the_length_of_the_last_step_is_known():
+    optimizer = ClippedOptimizer(tf.keras.optimizers.SGD(0.5), 0.2)
+    variables = [tf.Variable(tf.ones(t.shape)) for t in tensors()]
+    optimizer.build(variables)
+    optimizer.apply_gradients(zip(tensors(), variables, strict=True))
+    assert float(optimizer.update_norm) == pytest.approx(0.5 * 0.2, rel=1e-5)
+
+
 def test_gradients_of_zero_move_nothing():
     optimizer = ClippedOptimizer(tf.keras.optimizers.SGD(1.0), 1.0)
     variable = tf.Variable([1.0, 2.0])

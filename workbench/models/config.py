@@ -16,7 +16,7 @@ class MlpConfig:
     # Where weights start. "fan_in": kernels and biases uniform within 1/√inputs, as PyTorch's
     # layers and so most published baselines; "he": normal with variance 2/inputs and biases 0, the
     # last layer near 0, as tf-agents' networks.
-    initializer: str = "fan_in"
+    initializer: str = "he"
 
     def __post_init__(self) -> None:
         require(

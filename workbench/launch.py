@@ -41,7 +41,11 @@ def run(overrides: Sequence[str], sweep: bool = False) -> int:
         from workbench.experiment import execute
 
         experiment = instantiate(config)
-        experiment.run.dir = HydraConfig.get().runtime.output_dir
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        here = Path.cwd()
+        experiment.run.dir = str(
+            folder.relative_to(here) if folder.is_relative_to(here) else folder
+        )
         try:
             outcome = execute(experiment, command=_command(overrides, sweep))
         except ConfigError as error:  # known only on the devices; Hydra would print a traceback

@@ -201,7 +201,7 @@ def test_the_q_network_computes_what_tf_agents_own_does():
 
 @pytest.mark.parametrize("layer", [0, 1, 2])
 def test_fan_in_weights_start_uniform_within_the_inverse_root_of_the_inputs(layer):
-    net = network((300, 200))
+    net = q_network(MlpConfig(layers=[300, 200], initializer="fan_in"), OBSERVATION, 2)
     inputs = (4, 300, 200)[layer]
     kernel, bias = (v.numpy() for v in net.variables[2 * layer : 2 * layer + 2])
     bound = inputs**-0.5

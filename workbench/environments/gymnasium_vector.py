@@ -327,9 +327,7 @@ def play(
     Raises:
       ConfigError: as `check`, or when the environment draws no pictures.
     """
-    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")  # pygame opens it, and ALSA prints
+    draw_without_display()
     env = _open(id, {**(kwargs or {}), "render_mode": "rgb_array"}, max_episode_steps)
     try:
         if "rgb_array" not in env.metadata.get("render_modes", ()):
@@ -346,6 +344,13 @@ def play(
         return frames, total
     finally:
         env.close()
+
+
+def draw_without_display() -> None:
+    """Lets pygame, which gymnasium draws with, do without a screen and a sound card."""
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")  # pygame opens it, and ALSA prints
 
 
 def _open(id: str, kwargs: Mapping[str, Any] | None, max_episode_steps: int | None) -> gym.Env:

@@ -1,6 +1,5 @@
 """Pictures of compiled environments, drawn by gymnasium."""
 
-import os
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -9,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from workbench.environments.base import Environment, Episodes
+from workbench.environments.gymnasium_vector import draw_without_display
 
 
 def play(
@@ -23,9 +23,7 @@ def play(
     Returns:
       The frames, uint8 `[height, width, 3]`, and the undiscounted return.
     """
-    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
+    draw_without_display()
     drawing = gym.make(environment.id, render_mode="rgb_array", disable_env_checker=True)
     drawing.reset(seed=0)
     episodes = Episodes(environment, 1)

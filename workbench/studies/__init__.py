@@ -1,0 +1,1 @@
+"""Statistics and reports over runs, made from their folders alone."""

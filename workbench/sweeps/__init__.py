@@ -1,0 +1,1 @@
+"""Sweeps: many cells in one folder, on this machine or a cluster."""

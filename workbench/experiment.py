@@ -130,11 +130,13 @@ class _Run:
 
         experiment, recorder = self._experiment, self._recorder
         runtime = build(experiment.runtime, experiment.seed)
-        assembly = build(experiment.algorithm, seed=experiment.seed, **experiment.parts)
+        with runtime.scope():
+            assembly = build(experiment.algorithm, seed=experiment.seed, **experiment.parts)
         checkpoints = Checkpoints(
             self._folder.checkpoints,
             assembly.learner,
             assembly.feed,
+            runtime,
             config=binding(self._settings),
             keep=experiment.train.keep,
         )

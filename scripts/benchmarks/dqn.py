@@ -79,7 +79,7 @@ def workbench(
         "overrides": [*overrides, *exploration],
         "warm_up": warm_up,
         "timed": timed,
-        "counters": {"updates": "agent.train_step_counter"},
+        "counters": {"updates": "agent.updates"},
     }
     return Side(name, "program.py", settings)
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from learners import assembled, each_learner
 
-from workbench.compose import compose_experiment, instantiate
 from workbench.core.checkpoint import (
     STATE,
     CheckpointError,
@@ -22,13 +22,14 @@ from workbench.core.checkpoint import (
     choose,
     newest_first,
 )
-from workbench.core.config import ConfigError, build
+from workbench.core.config import ConfigError
 from workbench.core.events import Position
 from workbench.core.learner import Feed, Learner
 from workbench.core.program import Program
 from workbench.core.random import Seed
 from workbench.core.replay.minibatch import ShuffledMinibatches
 from workbench.core.replay.transitions import TransitionReplay
+from workbench.core.replicas import parts_of
 from workbench.core.runtime import Runtime
 
 
@@ -53,7 +54,8 @@ class Everything(Learner):
             variable.assign(tf.cast(values, variable.dtype))
 
     def everything(self) -> list[tf.Variable]:
-        return [*self.variables, *self.optimizer.variables]
+        parts = [part.variable for part in parts_of(self)]
+        return [*self.variables, *self.optimizer.variables, *parts]
 
 
 class Number(Feed):
@@ -364,27 +366,6 @@ def test_checkpoint_of_another_configuration_is_refused_naming_the_keys(tmp_path
     )
 
 
-SMALL_DQN = [
-    "experiment=dqn/cartpole",
-    "network.layers=[8]",
-    "algorithm.replay_capacity=200",
-    "algorithm.learning_starts=20",
-    "algorithm.num_envs=2",
-    "algorithm.batch_size=8",
-]
-LEARNERS = {
-    "dqn": SMALL_DQN,
-    "dqn-rmsprop": [*SMALL_DQN, "algorithm.optimizer=rmsprop", "algorithm.double=true"],
-    "dqn-fed": [*SMALL_DQN, "environment=gymnasium", "environment.id=CartPole-v1"],
-}
-each_learner = pytest.mark.parametrize("overrides", LEARNERS.values(), ids=LEARNERS.keys())
-
-
-def assembled(overrides: list[str]) -> Any:
-    experiment = instantiate(compose_experiment(overrides))
-    return build(experiment.algorithm, seed=experiment.seed, **experiment.parts)
-
-
 @each_learner
 def test_every_variable_that_a_step_touches_is_in_the_checkpoint(overrides):
     assembly = assembled(overrides)
@@ -401,6 +382,7 @@ def test_every_variable_that_a_step_touches_is_in_the_checkpoint(overrides):
     touched = {id(handle) for handle in traced.captured_inputs if handle.dtype == tf.resource}
     tracked = tf.train.TrackableView(learner).descendants()
     saved = {id(thing.handle) for thing in tracked if isinstance(thing, tf.Variable)}
+    saved |= {id(part.variable.handle) for part in parts_of(learner)}
     assert len(touched) > 10
     assert touched <= saved
 

@@ -1,13 +1,10 @@
-"""The policy that decides what XLA compiles, and how a process is prepared for a run."""
+"""The policy that decides what XLA compiles."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from workbench.core import runtime
-from workbench.core.config import ConfigError
-from workbench.core.options import RuntimeConfig
-from workbench.core.runtime import Runtime, build
+from workbench.core.runtime import Runtime
 
 
 def dense(x: tf.Tensor) -> tf.Tensor:
@@ -86,48 +83,3 @@ def test_compiled_function_is_traced_once_for_each_shape(jit):
     assert function.experimental_get_tracing_count() == 1
     function(tf.ones([2]))
     assert function.experimental_get_tracing_count() == 2
-
-
-@pytest.fixture(autouse=True)
-def determinism(monkeypatch) -> list[str]:
-    """Remembers in place of TensorFlow, for which it would hold until the process ends."""
-    calls = []
-    monkeypatch.setattr(
-        tf.config.experimental, "enable_op_determinism", lambda: calls.append("asked")
-    )
-    return calls
-
-
-def weights(seed: int) -> np.ndarray:
-    build(RuntimeConfig(), seed)
-    return tf.keras.layers.Dense(3).kernel_initializer([4, 3]).numpy()
-
-
-def test_initial_weights_follow_from_the_seed():
-    np.testing.assert_array_equal(weights(1), weights(1))
-    assert not np.isin(weights(1), weights(2)).any()
-
-
-def test_determinism_is_asked_for_when_configured(determinism):
-    build(RuntimeConfig(deterministic=False), seed=0)
-    assert determinism == []
-    assert build(RuntimeConfig(jit="off"), seed=0) == Runtime(device="CPU", jit="off")
-    assert determinism == ["asked"]
-
-
-def test_device_that_is_not_there_is_refused_with_those_that_are(monkeypatch):
-    devices = [tf.config.PhysicalDevice("/physical_device:CPU:0", "CPU")]
-    monkeypatch.setattr(
-        tf.config, "list_physical_devices", lambda kind=None: devices if kind != "GPU" else []
-    )
-    with pytest.raises(ConfigError) as error:
-        build(RuntimeConfig(device="gpu"), seed=0)
-    assert str(error.value) == "runtime.device=gpu is not on this machine; choose from cpu"
-
-
-def test_threads_that_can_no_longer_change_are_refused():
-    tf.constant(0) + 1  # TensorFlow has started
-    threads = tf.config.threading.get_intra_op_parallelism_threads()
-    runtime._set_threads(threads)  # what they are already
-    with pytest.raises(ConfigError, match=f"^runtime.threads={threads + 1} cannot change"):
-        build(RuntimeConfig(threads=threads + 1), seed=0)

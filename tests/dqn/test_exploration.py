@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from workbench.core.config import ConfigError
+from workbench.core.replicas import Share
 from workbench.dqn.config import ExplorationConfig
 from workbench.dqn.exploration import epsilon, epsilon_greedy, greedy
 
@@ -41,7 +42,9 @@ def test_greedy_takes_the_first_best_action():
 def test_epsilon_greedy_explores_uniformly_with_probability_epsilon(rate):
     count, actions, best = 60_000, 5, 2
     q_values = tf.tile(tf.one_hot([best], actions), [count, 1])
-    chosen = epsilon_greedy(q_values, tf.constant(rate), tf.constant([3, 4], tf.int64)).numpy()
+    chosen = epsilon_greedy(
+        q_values, tf.constant(rate), tf.constant([3, 4], tf.int64), Share(count)
+    ).numpy()
     observed = np.bincount(chosen, minlength=actions)
     expected = np.full(actions, count * rate / actions)
     expected[best] += count * (1 - rate)
@@ -56,7 +59,9 @@ def test_exploration_is_a_function_of_its_seed():
     q_values = tf.zeros([1000, 4])
 
     def draw(seed):
-        return epsilon_greedy(q_values, tf.constant(1.0), tf.constant(seed, tf.int64)).numpy()
+        return epsilon_greedy(
+            q_values, tf.constant(1.0), tf.constant(seed, tf.int64), Share(len(q_values))
+        ).numpy()
 
     assert (draw([1, 2]) == draw([1, 2])).all()
     assert (draw([1, 2]) != draw([1, 3])).any()

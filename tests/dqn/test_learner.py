@@ -12,7 +12,7 @@ from workbench.core.program import Program
 from workbench.core.random import Seed
 from workbench.core.replay.transitions import NStep
 from workbench.core.runtime import Runtime
-from workbench.dqn.agent import action_spec, as_transition, q_agent, q_network
+from workbench.dqn.agent import QAgent, action_spec, q_network
 from workbench.dqn.config import DqnConfig, EvaluationConfig, ExplorationConfig
 from workbench.dqn.learner import CompiledDqn
 from workbench.environments.classic_control import CartPole
@@ -66,11 +66,11 @@ def forward(weights, x):
 @pytest.mark.parametrize("double", [False, True])
 def test_the_loss_is_the_papers(double, loss):
     net, items = network(), batch()
-    agent = q_agent(replace(SMALL, double=double, loss=loss), net, OBSERVATION, 2)
+    agent = QAgent(replace(SMALL, double=double, loss=loss), net, OBSERVATION, 2)
     for variable in net.variables:  # online and target networks now differ
         variable.assign_add(tf.fill(variable.shape, 0.05))
     online = [v.numpy() for v in net.variables]
-    target = [v.numpy() for v in agent._target_q_network.variables]
+    target = [v.numpy() for v in agent.target_network.variables]
 
     next_q = forward(target, items.next_observation.numpy())
     chooser = forward(online, items.next_observation.numpy()) if double else next_q
@@ -84,16 +84,16 @@ def test_the_loss_is_the_papers(double, loss):
         small = np.abs(error) <= 1
         expected = np.mean(np.where(small, error**2 / 2, np.abs(error) - 0.5))
 
-    measured = agent.train(as_transition(items)).loss
+    _, measured = agent.gradients(items)
     assert float(measured) == pytest.approx(expected, rel=1e-5)
 
 
 def test_gradient_clipping_bounds_the_global_norm():
     net, items = network(), batch()
     config = replace(SMALL, optimizer="sgd", learning_rate=0.5, gradient_clipping=0.01)
-    agent = q_agent(config, net, OBSERVATION, 2)
+    agent = QAgent(config, net, OBSERVATION, 2)
     before = [v.numpy() for v in net.trainable_variables]
-    agent.train(as_transition(items))
+    agent.apply(agent.gradients(items)[0])
     moved = [v.numpy() - b for v, b in zip(net.trainable_variables, before, strict=True)]
     norm = np.sqrt(sum((m**2).sum() for m in moved))
     assert norm == pytest.approx(0.5 * 0.01, rel=1e-4)
@@ -103,16 +103,16 @@ def test_gradient_clipping_bounds_the_global_norm():
 def test_the_target_network_follows_every_period_by_tau(period, tau):
     config = replace(SMALL, target_update_period=period, target_update_tau=tau)
     net = network()
-    agent = q_agent(config, net, OBSERVATION, 2)
+    agent = QAgent(config, net, OBSERVATION, 2)
     expected = [v.numpy() for v in net.variables]
     for update in range(1, 8):
-        agent.train(as_transition(batch()))
+        agent.apply(agent.gradients(batch())[0])
         if update % period == 0:
             expected = [
                 (1 - tau) * e + tau * v.numpy()
                 for e, v in zip(expected, net.variables, strict=True)
             ]
-        for e, v in zip(expected, agent._target_q_network.variables, strict=True):
+        for e, v in zip(expected, agent.target_network.variables, strict=True):
             np.testing.assert_allclose(v.numpy(), e, rtol=1e-5, atol=1e-7)
 
 
@@ -140,9 +140,9 @@ def test_learning_starts_when_it_should_and_takes_so_many_updates():
     made = learner(config)
     program = Program(made, Runtime(), seed=0)
     assert "loss" not in program.run(0, 4)
-    assert int(made.agent.train_step_counter) == 0
+    assert int(made.agent.updates) == 0
     assert "loss" in program.run(4, 3)
-    assert int(made.agent.train_step_counter) == 12
+    assert int(made.agent.updates) == 12
 
 
 def test_blocks_of_any_length_give_the_same_numbers():

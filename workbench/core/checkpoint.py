@@ -5,15 +5,18 @@ import os
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
+from workbench.core import replicas
 from workbench.core.config import ConfigError
 from workbench.core.events import Position
 from workbench.core.learner import Feed, Learner
+from workbench.core.runtime import Runtime
 
 STATE = "state.json"
 
@@ -26,7 +29,8 @@ class Checkpoints:
     """The checkpoints of one run: `FOLDER/step-N/`, the last few and the best.
 
     A checkpoint is written beside its final place, flushed to disk and renamed, so that a name
-    always stands for a whole one; sizes and checksums show later damage.
+    always stands for a whole one; sizes and checksums show later damage. The chief of several
+    processes writes it, and the others only what their replicas keep for themselves.
     """
 
     def __init__(
@@ -34,11 +38,20 @@ class Checkpoints:
         folder: Path,
         learner: Learner,
         feed: Feed | None = None,
+        runtime: Runtime | None = None,
         config: Mapping[str, Any] | None = None,
         keep: int = 2,
     ):
         self.folder = folder
-        self._checkpoint = tf.train.Checkpoint(learner=learner)
+        self._runtime = runtime or Runtime()
+        with self._runtime.scope():
+            parts = [list(part.here) for part in replicas.parts_of(learner)]
+        self._shared = None
+        if self._runtime.chief:
+            self._checkpoint = tf.train.Checkpoint(learner=learner, parts=parts)
+        else:
+            self._checkpoint = tf.train.Checkpoint(parts=parts)
+            self._shared = tf.train.Checkpoint(learner=learner)
         self._feed = feed
         self._config = _flat(config or {})
         self._keep = keep
@@ -52,23 +65,47 @@ class Checkpoints:
         target = checkpoint_path(self.folder, position.step)
         partial, before = (target.with_name(f".{target.name}.{part}") for part in ("new", "old"))
         try:
-            self._remove_leftovers()
-            self._write(partial, position)
+            with self._together():
+                if self._runtime.chief:
+                    self._remove_leftovers()
+                    partial.mkdir(parents=True)
+            with self._together():
+                self._checkpoint.write(str(partial / self._variables))
+            if not self._runtime.chief:
+                return target
+            self._complete(partial, position)
             if target.exists():  # the same step, written before an interruption
                 target.rename(before)
             partial.rename(target)
             _flush(self.folder)
         except (OSError, tf.errors.OpError) as error:
-            if before.exists() and not target.exists():
-                before.rename(target)
-            shutil.rmtree(partial, ignore_errors=True)
+            if self._runtime.chief:
+                if before.exists() and not target.exists():
+                    before.rename(target)
+                shutil.rmtree(partial, ignore_errors=True)
             raise CheckpointError(f"could not save {target.name}: {_reason(error)}") from error
         self._prune(position)
         return target
 
-    def _write(self, partial: Path, position: Position) -> None:
-        partial.mkdir(parents=True)
-        self._checkpoint.write(str(partial / "variables"))
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """What has to succeed in all processes before one goes on."""
+        problem = None
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            problem = error
+        (failed,) = self._runtime.any(problem is not None)
+        if failed:
+            raise problem or OSError("another worker could not write its part")
+
+    @property
+    def _variables(self) -> str:
+        """The name of what this process writes."""
+        worker = self._runtime.worker
+        return f"variables-{worker}" if worker else "variables"
+
+    def _complete(self, partial: Path, position: Position) -> None:
         if self._feed is not None:
             (partial / "feed").write_bytes(self._feed.state())
         state: dict[str, Any] = {
@@ -103,22 +140,34 @@ class Checkpoints:
           ConfigError: when the checkpoint was made under another configuration.
           CheckpointError: when there are checkpoints and none is whole.
         """
+        path, damaged = self._newest() if self._runtime.chief else (None, [])
+        step = self._runtime.told(-1 if path is None else int(path.name.removeprefix("step-")))
+        if step < 0:
+            if damaged:
+                raise CheckpointError(f"no checkpoint is whole: {'; '.join(damaged)}")
+            return None
+        path = checkpoint_path(self.folder, step)
+        state = read_state(path)
+        self._refuse_other_config(path, state["config"])
+        if self._shared is not None:
+            self._shared.read(str(path / "variables")).assert_existing_objects_matched()
+        status = self._checkpoint.read(str(path / self._variables))
+        status.assert_existing_objects_matched().assert_consumed()
+        if self._feed is not None:
+            self._feed.restore((path / "feed").read_bytes())
+        return Position(**state["position"]), damaged
+
+    def _newest(self) -> tuple[Path | None, list[str]]:
+        """The newest whole checkpoint, and what is wrong with those after it."""
         damaged = []
         for path in newest_first(self.folder):
             try:
-                state = read_state(path)
+                read_state(path)
             except CheckpointError as error:
                 damaged.append(str(error))
-                continue
-            self._refuse_other_config(path, state["config"])
-            status = self._checkpoint.read(str(path / "variables"))
-            status.assert_existing_objects_matched().assert_consumed()
-            if self._feed is not None:
-                self._feed.restore((path / "feed").read_bytes())
-            return Position(**state["position"]), damaged
-        if damaged:
-            raise CheckpointError(f"no checkpoint is whole: {'; '.join(damaged)}")
-        return None
+            else:
+                return path, damaged
+        return None, damaged
 
     def _refuse_other_config(self, path: Path, saved: Mapping[str, Any]) -> None:
         absent = object()

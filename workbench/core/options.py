@@ -1,5 +1,7 @@
 """What a user may say about training and the runtime; imports no TensorFlow."""
 
+import json
+import os
 from dataclasses import dataclass, field
 
 from workbench.core.config import (
@@ -7,6 +9,7 @@ from workbench.core.config import (
     NON_NEGATIVE,
     POSITIVE,
     ConfigError,
+    Limits,
     register,
     require,
 )
@@ -59,22 +62,134 @@ class TrainConfig:
         )
 
 
-@register("runtime", "device", builder="workbench.core.runtime:build")
 @dataclass
-class RuntimeConfig:
-    """The devices of a run and how programs are compiled for them."""
+class RuntimeOptions:
+    """How programs are compiled, whatever they run on."""
 
-    # "cpu" or "gpu".
-    device: str = "cpu"
     # XLA: "auto" decides by program and device, "on" and "off" insist.
     jit: str = "auto"
+    # "float32", or "bfloat16": networks compute in it, and keep their weights in float32.
+    precision: str = "float32"
     # Deterministic kernels only; slower on some devices, and what makes a run repeatable there.
     deterministic: bool = True
     # Threads inside one operation; null lets TensorFlow take every core.
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        require(self, device=("cpu", "gpu"), jit=("auto", "on", "off"), threads=AT_LEAST_ONE)
+        require(
+            self,
+            jit=("auto", "on", "off"),
+            precision=("float32", "bfloat16"),
+            threads=AT_LEAST_ONE,
+        )
+
+    @property
+    def worker(self) -> int:
+        """The number of this process among those of the run; 0 keeps its records."""
+        return 0
+
+
+@register("runtime", "device", builder="workbench.core.devices:one_device")
+@dataclass
+class RuntimeConfig(RuntimeOptions):
+    """One device."""
+
+    # "cpu" or "gpu".
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, device=("cpu", "gpu"))
+
+
+@register("runtime", "mirrored", builder="workbench.core.devices:mirrored")
+@dataclass
+class MirroredConfig(RuntimeOptions):
+    """Several devices of this machine (tf.distribute.MirroredStrategy)."""
+
+    # "gpu", or "cpu": the processor as several logical devices, to try things with.
+    device: str = "gpu"
+    # Null takes every GPU, or a logical device for each core.
+    replicas: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, device=("cpu", "gpu"), replicas=AT_LEAST_ONE)
+
+
+@register("runtime", "multi_worker", builder="workbench.core.devices:multi_worker")
+@dataclass
+class MultiWorkerConfig(RuntimeOptions):
+    """Several processes, on one machine or many (MultiWorkerMirroredStrategy).
+
+    Every process is started with the same command, and sees the run's folder.
+    """
+
+    # "cpu", or "gpu": every GPU that a process sees is a replica.
+    device: str = "cpu"
+    # What says who the workers are: "tf_config", the variable TF_CONFIG, or "slurm", the job step.
+    cluster: str = "tf_config"
+    # With "slurm", the first port that workers listen on.
+    port: int = 8888
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self,
+            device=("cpu", "gpu"),
+            cluster=("tf_config", "slurm"),
+            port=Limits(low=1024, high=65535),
+        )
+
+    @property
+    def worker(self) -> int:
+        """The number of this process; a chief comes before the workers.
+
+        Raises:
+          ConfigError: when the surroundings do not say.
+        """
+        return _slurm_worker() if self.cluster == "slurm" else _tf_config_worker()
+
+
+def _slurm_worker() -> int:
+    try:
+        return int(os.environ["SLURM_PROCID"])
+    except (KeyError, ValueError):
+        raise ConfigError(
+            "runtime.cluster=slurm needs a job step: start it by srun, or choose "
+            "runtime.cluster=tf_config"
+        ) from None
+
+
+def _tf_config_worker() -> int:
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        raise ConfigError(
+            "runtime.cluster=tf_config needs the variable TF_CONFIG, such as "
+            '{"cluster": {"worker": ["host:port", "host:port"]}, '
+            '"task": {"type": "worker", "index": 0}}'
+        )
+    try:
+        values = json.loads(text)
+        cluster, kind = values["cluster"], values["task"]["type"]
+        number = int(values["task"]["index"])
+        address = cluster[kind][number]
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise ConfigError(f"TF_CONFIG does not describe a cluster and this task: {error}") from None
+    if kind not in ("chief", "worker"):
+        raise ConfigError(f"TF_CONFIG makes {address} a {kind}; runs have a chief and workers only")
+    return number + (len(cluster.get("chief", [])) if kind == "worker" else 0)
+
+
+@register("runtime", "tpu", builder="workbench.core.devices:tpu")
+@dataclass
+class TpuConfig(RuntimeOptions):
+    """The cores of a TPU (tf.distribute.TPUStrategy)."""
+
+    # Its name or grpc:// address; "local" on a TPU machine itself.
+    name: str = "local"
+    zone: str | None = None
+    project: str | None = None
 
 
 @dataclass

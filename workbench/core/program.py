@@ -71,11 +71,7 @@ class Program:
         return block
 
     def _compile_block(self) -> Any:
-        @tf.function(autograph=False)
-        def train_step(index: tf.Tensor) -> dict[str, Mean]:
-            return _as_means(self.learner.train_step(Seed(self._seed, index, "train/")))
-
-        step = train_step.get_concrete_function(tf.TensorSpec([], tf.int64))
+        step = self._traced(self._train_step, tf.TensorSpec([], tf.int64))
 
         def block(first: tf.Tensor, count: tf.Tensor) -> dict[str, Mean]:
             zeros = tf.nest.map_structure(
@@ -88,28 +84,37 @@ class Program:
             start = (tf.constant(0, tf.int64), zeros)
             return tf.while_loop(lambda i, _: i < count, body, start)[1]
 
-        return self._runtime.compile(block, self._runtime.jit_for(step))
+        return self._compiled(block, step)
 
     def _compile_fed_step(self, feed: Feed) -> Any:
-        @tf.function(autograph=False)
         def fed_step(index: tf.Tensor, chunk: Any) -> tuple[dict[str, Mean], Any]:
             self.learner.absorb(chunk)
-            metrics = self.learner.train_step(Seed(self._seed, index, "train/"))
-            return _as_means(metrics), self.learner.publish()
+            return self._train_step(index), self.learner.publish()
 
         spec = (tf.TensorSpec([], tf.int64), feed.spec)
-        step = fed_step.get_concrete_function(*spec)
-        compiled = self._runtime.compile(lambda *args: step(*args), self._runtime.jit_for(step))
+        step = self._traced(fed_step, *spec)
         # A concrete function skips the matching of arguments, half the price of a small call.
-        return compiled.get_concrete_function(*spec)
+        return self._compiled(lambda *args: step(*args), step).get_concrete_function(*spec)
 
     def _compile_evaluation(self) -> Callable[..., Any]:
-        @tf.function(autograph=False)
         def evaluate(index: tf.Tensor) -> dict[str, Mean]:
             return _as_means(self.learner.evaluate(Seed(self._seed, index, "evaluate/")))
 
-        traced = evaluate.get_concrete_function(tf.TensorSpec([], tf.int64))
-        return self._runtime.compile(lambda index: traced(index), self._runtime.jit_for(traced))
+        traced = self._traced(evaluate, tf.TensorSpec([], tf.int64))
+        return self._compiled(lambda index: traced(index), traced)
+
+    def _train_step(self, index: tf.Tensor) -> dict[str, Mean]:
+        return _as_means(self.learner.train_step(Seed(self._seed, index, "train/")))
+
+    def _traced(self, function: Callable[..., Any], *specs: Any) -> Any:
+        with self._runtime.scope():
+            return tf.function(function, autograph=False).get_concrete_function(*specs)
+
+    def _compiled(self, function: Callable[..., Any], traced: Any) -> Any:
+        """The function, which calls what was traced; with replicas, its parts are compiled."""
+        return self._runtime.compile(
+            function, jit=self._runtime.alone and self._runtime.jit_for(traced)
+        )
 
 
 def _as_means(metrics: Metrics) -> dict[str, Mean]:

@@ -1,30 +1,81 @@
-"""Where and how programs run: devices, jit policy, precision, determinism."""
+"""Where and how programs run: devices, tf.distribute strategies, jit policy, determinism."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
-from workbench.core.config import ConfigError, nearest
-from workbench.core.options import RuntimeConfig
-from workbench.core.streams import stream_key
+from workbench.core import replicas
 
 CONVOLUTIONS = frozenset({"Conv2D", "Conv3D", "DepthwiseConv2dNative"})
 HOST_CALLS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
+_ALONE = tf.distribute.get_strategy()
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """One device kind with its compilation policy.
+    """The replicas of a program, on one kind of device, with its compilation policy.
 
     Attributes:
-      device: TensorFlow's device type, "CPU" or "GPU".
+      device: TensorFlow's device type, "CPU", "GPU" or "TPU".
       jit: "on", "off", or "auto", which decides by what was measured (see `jit_for`).
+      strategy: tf.distribute's; the default one has a single replica.
+      worker: the number of this process among those of the run.
     """
 
     device: str = "CPU"
     jit: str = "auto"
+    strategy: tf.distribute.Strategy = _ALONE
+    worker: int = 0
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process keeps the run's records."""
+        return self.worker == 0
+
+    def __post_init__(self) -> None:
+        if not self.alone and self.device != "TPU":  # which compiles by itself what replicas run
+            replicas.compile_each(self.strategy, self._compile_part)
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is one replica, and a block one compiled program.
+
+        XLA:CPU has no sums over replicas; with several, the parts between sums are compiled.
+        """
+        return self.strategy is _ALONE
+
+    @property
+    def processes(self) -> int:
+        """How many share the run."""
+        resolver = self.strategy.cluster_resolver
+        tasks = resolver.cluster_spec().as_dict().values() if resolver else ()
+        return sum(map(len, tasks)) or 1
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Where variables are made and programs are traced."""
+        return nullcontext() if self.alone else self.strategy.scope()
+
+    def any(self, *flags: bool) -> list[bool]:
+        """Which flags are set in any process; all of them wait here for each other."""
+        if self.processes == 1:
+            return list(flags)
+        return [number > 0 for number in self._summed(flags)]
+
+    def told(self, number: int) -> int:
+        """The chief's number, in every process; all of them wait here for each other."""
+        if self.processes == 1:
+            return number
+        said, by = self._summed([number, 1] if self.chief else [0, 0])
+        return said // by
+
+    def _summed(self, numbers: Sequence[int]) -> list[int]:
+        with self.scope():
+            values = tf.constant(numbers, tf.int64)
+            sums = replicas.first(replicas.total(replicas.each(tf.identity)(values)))
+        return sums.numpy().tolist()
 
     def jit_for(self, traced: Any) -> bool:
         """Whether XLA shall compile a traced function.
@@ -43,6 +94,14 @@ class Runtime:
         """Makes a `tf.function` of it; it retraces for no reason but new shapes."""
         return tf.function(function, jit_compile=jit or None, autograph=False)
 
+    def _compile_part(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def part(*arguments: Any) -> Any:
+            specs = tf.nest.map_structure(tf.TensorSpec.from_tensor, arguments)
+            traced = tf.function(function, autograph=False).get_concrete_function(*specs)
+            return self.compile(lambda *args: traced(*args), self.jit_for(traced))(*arguments)
+
+        return part
+
 
 def _ops_of(traced: Any) -> set[str]:
     graph = traced.graph.as_graph_def()
@@ -50,37 +109,3 @@ def _ops_of(traced: Any) -> set[str]:
     for function in graph.library.function:
         nodes.extend(function.node_def)
     return {node.op for node in nodes}
-
-
-def build(config: RuntimeConfig, seed: int) -> Runtime:
-    """Prepares this process for a run; call it before the first op.
-
-    `seed` reaches the initializers of Keras layers, the one thing that draws statefully.
-
-    Raises:
-      ConfigError: when the device is not there.
-    """
-    device = config.device.upper()
-    if not tf.config.list_physical_devices(device):
-        found = sorted({d.device_type.lower() for d in tf.config.list_physical_devices()})
-        raise ConfigError(
-            f"runtime.device={config.device} is not on this machine{nearest('', found)}"
-        )
-    if device == "CPU":
-        tf.config.set_visible_devices([], "GPU")
-    if config.threads is not None:
-        _set_threads(config.threads)
-    if config.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    tf.keras.utils.set_random_seed(stream_key(seed, "initial weights") >> 32)
-    return Runtime(device=device, jit=config.jit)
-
-
-def _set_threads(threads: int) -> None:
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-    except RuntimeError as error:  # TensorFlow has started, in an earlier run of this process
-        if tf.config.threading.get_intra_op_parallelism_threads() != threads:
-            raise ConfigError(
-                f"runtime.threads={threads} cannot change inside a process that has run before"
-            ) from error

@@ -1,6 +1,6 @@
 """tf-agents' networks and agents, from our configuration."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import tensorflow as tf
 from tf_agents.agents.dqn.dqn_agent import DdqnAgent, DqnAgent
@@ -14,9 +14,9 @@ from tf_agents.utils import common
 
 from workbench.core.replay.transitions import NStep
 from workbench.dqn.config import DqnConfig
-from workbench.models.clipping import ClippedOptimizer
 from workbench.models.config import MlpConfig
 from workbench.models.dense import Dense
+from workbench.models.optimizer import ClippedOptimizer, Optimizer
 
 LOSSES = {
     "squared": common.element_wise_squared_loss,
@@ -77,29 +77,76 @@ def near_zero() -> dict[str, tf.keras.initializers.Initializer]:
     }
 
 
-def q_agent(
-    config: DqnConfig, network: Network, observation: tf.TensorSpec, num_actions: int
-) -> DqnAgent:
-    """A DQN or double DQN agent, ready to train.
+class QAgent(tf.Module):
+    """Q-learning updates: tf-agents' loss and target network, and an optimizer.
 
-    Its own gamma is 1: the replay's discount holds gamma to the power of the window's length. Its
-    own gradient clipping stays off, for it clips each variable alone; ours clips the global norm.
+    Its gradients and what moves by them stand apart, for a sum over replicas to come between.
+
+    Args:
+      config: hyper-parameters.
+      network: the Q-network, with variables.
+      observation: spec of one observation.
+      num_actions: A.
+
+    Attributes:
+      updates: how many there were, int64.
     """
-    optimizer = _optimizer(config)
-    agent = (DdqnAgent if config.double else DqnAgent)(
-        time_step_spec(observation),
-        action_spec(num_actions),
-        q_network=network,
-        optimizer=optimizer,
-        gamma=1.0,
-        td_errors_loss_fn=LOSSES[config.loss],
-        target_update_period=config.target_update_period,
-        target_update_tau=config.target_update_tau,
-        train_step_counter=tf.Variable(0, trainable=False, dtype=tf.int64, name="updates"),
-    )
-    agent.initialize()
-    optimizer.build(network.trainable_variables)
-    return agent
+
+    def __init__(
+        self, config: DqnConfig, network: Network, observation: tf.TensorSpec, num_actions: int
+    ):
+        super().__init__(name="q_agent")
+        self._network = network
+        # Its gamma is 1: the replay's discount holds gamma to the power of the window's length.
+        self._agent = (DdqnAgent if config.double else DqnAgent)(
+            time_step_spec(observation),
+            action_spec(num_actions),
+            q_network=network,
+            optimizer=None,
+            gamma=1.0,
+            td_errors_loss_fn=LOSSES[config.loss],
+            train_step_counter=tf.Variable(0, trainable=False, dtype=tf.int64, name="unused"),
+        )
+        self.initialize()
+        self._optimizer = _optimizer(config, network.trainable_variables)
+        self._period = config.target_update_period
+        self._tau = config.target_update_tau
+        self.updates = tf.Variable(0, trainable=False, dtype=tf.int64, name="updates")
+
+    @property
+    def target_network(self) -> Network:
+        """Q'."""
+        return self._agent._target_q_network
+
+    def initialize(self) -> None:
+        """Copies Q to Q'."""
+        self._agent.initialize()
+
+    def gradients(self, batch: NStep) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Gradients of the mean loss over all replicas' batches: this one's part of their sum."""
+        with tf.GradientTape() as tape:
+            loss = self._agent.loss(as_transition(batch), training=True).loss
+        return tape.gradient(loss, self._network.trainable_variables), loss
+
+    def apply(self, gradients: list[tf.Tensor]) -> None:
+        """Moves Q by its gradients, and every C updates Q' by tau towards Q."""
+        self._optimizer.apply(gradients)
+        self.updates.assign_add(1)
+        if self._period == 1:
+            self._follow()
+        else:
+            tf.cond(self.updates % self._period == 0, self._follow, tf.no_op)
+
+    def _follow(self) -> tf.Operation:
+        pairs = zip(self._network.variables, self.target_network.variables, strict=True)
+        if self._tau == 1:
+            return tf.group(*(target.assign(online) for online, target in pairs))
+        return tf.group(
+            *(
+                target.assign((1 - self._tau) * target + self._tau * online)
+                for online, target in pairs
+            )
+        )
 
 
 def as_transition(batch: NStep) -> Transition:
@@ -114,7 +161,7 @@ def as_transition(batch: NStep) -> Transition:
     )
 
 
-def _optimizer(config: DqnConfig) -> Any:
+def _optimizer(config: DqnConfig, variables: Sequence[tf.Variable]) -> Optimizer:
     rate, epsilon = config.learning_rate, config.optimizer_epsilon
     if config.optimizer == "adam":
         optimizer = tf.keras.optimizers.Adam(rate, jit_compile=False, epsilon=epsilon)
@@ -125,5 +172,5 @@ def _optimizer(config: DqnConfig) -> Any:
     else:
         optimizer = tf.keras.optimizers.SGD(rate, jit_compile=False)
     if config.gradient_clipping is None:
-        return optimizer
-    return ClippedOptimizer(optimizer, config.gradient_clipping)
+        return Optimizer(optimizer, variables)
+    return ClippedOptimizer(optimizer, variables, config.gradient_clipping)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from workbench.core.replicas import Share
 from workbench.dqn.config import ExplorationConfig
 
 
@@ -23,22 +24,27 @@ def epsilon(config: ExplorationConfig, step: Any) -> Any:
     return config.start * (config.end / config.start) ** progress
 
 
-def epsilon_greedy(q_values: tf.Tensor, epsilon: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def epsilon_greedy(
+    q_values: tf.Tensor, epsilon: tf.Tensor, seed: tf.Tensor, share: Share
+) -> tf.Tensor:
     """A uniformly random action with probability epsilon, else the greedy one.
 
     Args:
-      q_values: float32 `[N, A]`.
+      q_values: float32 `[n, A]`, of the environments that this replica has.
       epsilon: float32 scalar.
       seed: int64 `[2]`.
+      share: which environments those are, of all that `seed` draws for.
 
     Returns:
-      Actions, int32 `[N]`.
+      Actions, int32 `[n]`.
     """
-    count, num_actions = q_values.shape
-    draws = tf.random.stateless_uniform([2, count], seed)
+    num_actions = q_values.shape[1]
+    chance, which = tf.unstack(
+        share.of(tf.random.stateless_uniform([2, share.total], seed), axis=1)
+    )
     # The product may round up to A itself.
-    random = tf.minimum(tf.cast(draws[1] * num_actions, tf.int32), num_actions - 1)
-    return tf.where(draws[0] < epsilon, random, greedy(q_values))
+    random = tf.minimum(tf.cast(which * num_actions, tf.int32), num_actions - 1)
+    return tf.where(chance < epsilon, random, greedy(q_values))
 
 
 def greedy(q_values: tf.Tensor) -> tf.Tensor:

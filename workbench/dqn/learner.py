@@ -9,11 +9,12 @@ then. The update and both networks are tf-agents'.
 import tensorflow as tf
 from tf_agents.networks.network import Network
 
+from workbench.core import replicas
 from workbench.core.learner import Learner, Mean, Metrics
 from workbench.core.random import Seed
 from workbench.core.replay.packing import packed_spec, unpack
 from workbench.core.replay.transitions import TransitionReplay, Transitions
-from workbench.dqn.agent import as_transition, q_agent
+from workbench.dqn.agent import QAgent
 from workbench.dqn.config import DqnConfig
 from workbench.dqn.exploration import epsilon, epsilon_greedy, greedy
 from workbench.environments.base import Environment, Episodes, EpisodeState, Step
@@ -42,7 +43,7 @@ class DqnLearner(Learner):
         self.config = config
         self.units_per_step = config.train_every * config.num_envs
         self.network = network
-        self.agent = q_agent(config, network, observation, num_actions)
+        self.agent = QAgent(config, network, observation, num_actions)
         self.replay = TransitionReplay(
             observation,
             capacity=config.replay_capacity,
@@ -67,12 +68,23 @@ class DqnLearner(Learner):
         updates = tf.where(started, steps, 0)
 
         def update(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            at = seed.at(seed.step * steps + tf.cast(i, tf.int64))
-            loss = self.agent.train(as_transition(self.replay.sample(at("replay")))).loss
-            return i + 1, total + loss
+            step = seed.step * steps + tf.cast(i, tf.int64)
+            return i + 1, total + self._update(seed.at(step))
 
         _, total = tf.while_loop(lambda i, _: i < updates, update, (0, 0.0))
         return {"loss": Mean(total, tf.cast(updates, tf.float32))}
+
+    def _update(self, seed: Seed) -> tf.Tensor:
+        """One update over all replicas' shares of a batch; its loss."""
+        draw, replay = seed("replay"), self.replay
+        if replay.divided:  # every replica has some of the batch
+            batch = replicas.total(replicas.each(replay.offer)(draw))
+            found = replicas.each(lambda b: self.agent.gradients(replay.batch.of(b)))(batch)
+        else:
+            found = replicas.each(lambda d: self.agent.gradients(replay.sample(d)))(draw)
+        gradients, loss = replicas.total(found)
+        replicas.each(self.agent.apply)(gradients)
+        return replicas.first(loss)
 
 
 class CompiledDqn(DqnLearner):
@@ -82,40 +94,64 @@ class CompiledDqn(DqnLearner):
         super().__init__(config, network, environment.observation, environment.num_actions)
         self._training = Episodes(environment, config.num_envs)
         self._judging = Episodes(environment, config.evaluation.episodes)
-        episodes = self._training.reset(Seed(seed)("first episodes"))
-        self.episodes = [tf.Variable(value, trainable=False) for value in episodes]
+        self._episodes = self._training.begin(Seed(seed)("first episodes"))
+
+    @property
+    def episodes(self) -> EpisodeState:
+        """Where the training episodes stand, as variables."""
+        return EpisodeState(*(part.variable for part in self._episodes))
 
     def train_step(self, seed: Seed) -> Metrics:
-        return {**self._collect(seed), **self.learn(seed)}
+        collected = replicas.each(lambda step: self._collect(seed.at(step)))(seed.step)
+        sums = self._training.share.sum(collected)
+        rates, steps, ended, returns, lengths = tf.unstack(sums)
+        return {
+            "epsilon": Mean(rates, steps),
+            "return": Mean(returns, ended),
+            "episode_length": Mean(lengths, ended),
+            **self.learn(seed),
+        }
 
-    def _collect(self, seed: Seed) -> dict[str, tf.Tensor | Mean]:
-        """`train_every` steps of every environment, epsilon-greedily, into the replay."""
+    def _collect(self, seed: Seed) -> tf.Tensor:
+        """`train_every` steps of every environment, epsilon-greedily, into the replay.
+
+        Returns:
+          Sums over the steps: epsilon, 1, episodes that ended, their returns and lengths.
+        """
         steps = self.config.train_every
 
         def collect(j: tf.Tensor, state: EpisodeState, sums: tf.Tensor) -> tuple:
             at = seed.at(seed.step * steps + tf.cast(j, tf.int64))
             observation = self._training.observe(state)
             rate = epsilon(self.config.exploration, at.step * self.config.num_envs)
-            action = epsilon_greedy(self.q_values(observation), rate, at("act"))
+            q_values = self.q_values(observation)
+            action = epsilon_greedy(q_values, rate, at("act"), self._training.share)
             state, step = self._training.step(state, action, at("reset"))
             self.replay.insert(_one_row(observation, action, step))
-            return j + 1, state, sums + tf.stack([rate, *_finished(step)])
+            return j + 1, state, sums + tf.stack([rate, 1.0, *_finished(step)])
 
         start = EpisodeState(*(variable.read_value() for variable in self.episodes))
-        _, state, sums = tf.while_loop(lambda j, *_: j < steps, collect, (0, start, tf.zeros([4])))
+        _, state, sums = tf.while_loop(lambda j, *_: j < steps, collect, (0, start, tf.zeros([5])))
         for variable, value in zip(self.episodes, state, strict=True):
             variable.assign(value)
-        rate, count, returns, lengths = tf.unstack(sums)
-        return {
-            "epsilon": rate / steps,
-            "return": Mean(returns, count),
-            "episode_length": Mean(lengths, count),
-        }
+        return sums
 
     def evaluate(self, seed: Seed) -> Metrics:
         """One greedy episode in each of `evaluation.episodes` environments."""
+        played = replicas.each(lambda step: self._play(seed.at(step)))(seed.step)
+        returns, lengths = self._judging.share.gathered(played)
+        return {
+            "return": tf.reduce_mean(returns),
+            "return_std": tf.math.reduce_std(returns),
+            "return_min": tf.reduce_min(returns),
+            "return_max": tf.reduce_max(returns),
+            "episode_length": tf.reduce_mean(lengths),
+        }
+
+    def _play(self, seed: Seed) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns and lengths of greedy episodes, float32 `[n]`."""
         episodes = self._judging
-        count = episodes.num_envs
+        count = episodes.share.size
 
         def act(t: tf.Tensor, state: EpisodeState, done: tf.Tensor, *results: tf.Tensor) -> tuple:
             returns, lengths = results
@@ -132,13 +168,7 @@ class CompiledDqn(DqnLearner):
             act,
             (*start, tf.zeros([count]), tf.zeros([count])),
         )
-        return {
-            "return": tf.reduce_mean(returns),
-            "return_std": tf.math.reduce_std(returns),
-            "return_min": tf.reduce_min(returns),
-            "return_max": tf.reduce_max(returns),
-            "episode_length": tf.reduce_mean(lengths),
-        }
+        return returns, lengths
 
 
 class FedDqn(DqnLearner):
@@ -152,7 +182,11 @@ class FedDqn(DqnLearner):
         self.chunk_spec = packed_spec(observation, config.train_every, config.num_envs)
 
     def absorb(self, chunk: tf.Tensor) -> None:
-        self.replay.insert(unpack(chunk, self._observation))
+        def insert(chunk: tf.Tensor) -> None:
+            own = self.replay.environments.of(chunk, axis=1)
+            self.replay.insert(unpack(own, self._observation))
+
+        replicas.each(insert)(chunk)
 
     def train_step(self, seed: Seed) -> Metrics:
         return self.learn(seed)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from workbench.core.replicas import Parts, Share
+
 
 class Environment(ABC):
     """The dynamics of one kind of environment, over a batch of N states.
@@ -83,39 +85,54 @@ class EpisodeState(NamedTuple):
 
 
 class Episodes:
-    """N copies of an environment under its time limit, each reset in the step that ends it."""
+    """N copies of an environment under its time limit, each reset in the step that ends it.
+
+    With several replicas, each has its share of the N where they divide, and else all of them.
+
+    Attributes:
+      share: the environments that a replica has, n of them.
+    """
 
     def __init__(self, environment: Environment, num_envs: int):
         self.environment = environment
-        self.num_envs = num_envs
+        self.share = Share(num_envs, whole=True)
 
     def reset(self, seed: tf.Tensor) -> EpisodeState:
-        """N new episodes."""
+        """This replica's n new episodes."""
         return EpisodeState(
-            self.environment.reset(seed, self.num_envs),
-            tf.zeros([self.num_envs], tf.int32),
-            tf.zeros([self.num_envs], tf.float32),
+            self.share.of(self.environment.reset(seed, self.share.total)),
+            tf.zeros([self.share.size], tf.int32),
+            tf.zeros([self.share.size], tf.float32),
         )
 
+    def begin(self, seed: tf.Tensor) -> list[Parts]:
+        """Every replica's n first episodes, to keep: the fields of an `EpisodeState`."""
+        size = self.share.size
+        states = self.environment.reset(seed, self.share.total)
+        first = (states[:size], tf.zeros([size], tf.int32), tf.zeros([size], tf.float32))
+        parts = [Parts(tf.Variable(value, trainable=False)) for value in first]
+        parts[0].assign(states, self.share)
+        return parts
+
     def observe(self, episodes: EpisodeState) -> tf.Tensor:
-        """What to act on: `[N, *observation.shape]`."""
+        """What to act on: `[n, *observation.shape]`."""
         return self.environment.observe(episodes.state)
 
     def step(
         self, episodes: EpisodeState, action: tf.Tensor, seed: tf.Tensor
     ) -> tuple[EpisodeState, Step]:
-        """One step of all N; `seed` draws the new episodes' initial states."""
+        """One step of all n; `seed` draws the new episodes' initial states."""
         environment = self.environment
         state, reward, terminated = environment.step(episodes.state, action)
         length = episodes.length + 1
         total = episodes.total + reward
         truncated = length >= environment.max_episode_steps
         ended = terminated | truncated
-        fresh = environment.reset(seed, self.num_envs)
+        fresh = self.reset(seed)
         following = EpisodeState(
-            tf.where(ended[:, None], fresh, state),
-            tf.where(ended, 0, length),
-            tf.where(ended, 0.0, total),
+            tf.where(ended[:, None], fresh.state, state),
+            tf.where(ended, fresh.length, length),
+            tf.where(ended, fresh.total, total),
         )
         step = Step(
             observation=environment.observe(following.state),

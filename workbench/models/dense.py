@@ -18,7 +18,9 @@ class Dense(tf.keras.layers.Dense):
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return self.activation(affine(inputs, self.kernel, self.bias))
+        # As tensors, for a custom gradient does not know several replicas' variables.
+        kernel, bias = map(tf.convert_to_tensor, (self.kernel, self.bias))
+        return self.activation(affine(inputs, kernel, bias))
 
 
 @tf.custom_gradient

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from workbench.core.replicas import Parts, Share
+
 
 class Transitions(NamedTuple):
     """What happened in one step of N environments; every field is `[N, ...]`.
@@ -52,6 +54,10 @@ class TransitionReplay(tf.Module):
     row that has n - 1 rows after it, and ends early where its episode does: at a terminal state
     the bootstrap is dropped, at a truncation it is made from the final observation.
 
+    With several replicas, each stores the transitions of its share of the environments where
+    they divide, and else all of them; in a batch it has its share always. Indices are drawn for
+    the whole batch, the same on every replica.
+
     Args:
       observation: spec of one observation.
       capacity: transitions kept, over all environments together.
@@ -59,6 +65,10 @@ class TransitionReplay(tf.Module):
       batch_size: B.
       n_step: n, the longest window (Sutton & Barto 2018, eq. 7.1).
       gamma: discount factor.
+
+    Attributes:
+      environments: the share of a replica, n of the N.
+      batch: the share of a replica, b of the B.
     """
 
     def __init__(
@@ -74,68 +84,88 @@ class TransitionReplay(tf.Module):
         super().__init__(name="transition_replay")
         self._rows = capacity // num_envs
         self._num_envs = num_envs
-        self._batch_size = batch_size
+        self.environments = Share(num_envs, whole=True)
+        self.batch = Share(batch_size, "batch_size")
         self._n_step = n_step
         self._gamma = gamma
         scalar = partial(tf.TensorSpec, [])
         fields = (observation, scalar(tf.int32), scalar(tf.float32), observation)
         flags = (scalar(tf.bool), scalar(tf.bool))
-        self._storage = Transitions(*map(self._zeros, (*fields, *flags)))
+        self._parts = [self._zeros(spec) for spec in (*fields, *flags)]
         self._inserted = tf.Variable(0, trainable=False, dtype=tf.int64, name="inserted_rows")
 
-    def _zeros(self, spec: tf.TensorSpec) -> tf.Variable:
+    def _zeros(self, spec: tf.TensorSpec) -> Parts:
         # One dimension for both, rows and environments: that is what a variable gathers from in
         # place, with XLA and without; of any other shape a sample would copy all that is stored.
-        shape = [self._rows * self._num_envs, *spec.shape]
-        return tf.Variable(tf.zeros(shape, spec.dtype), trainable=False)
+        shape = [self._rows * self.environments.size, *spec.shape]
+        return Parts(tf.Variable(tf.zeros(shape, spec.dtype), trainable=False))
 
-    def row_spec(self, steps: int) -> Transitions:
-        """The spec of what `insert` takes: fields `[steps, N, ...]`."""
-        return Transitions(
-            *(
-                tf.TensorSpec([steps, self._num_envs, *field.shape[1:]], field.dtype)
-                for field in self._storage
-            )
-        )
+    @property
+    def _storage(self) -> Transitions:
+        return Transitions(*(part.variable for part in self._parts))
 
     @property
     def size(self) -> tf.Tensor:
         """Transitions stored, int64."""
         return tf.minimum(self._inserted, self._rows) * self._num_envs
 
+    @property
+    def divided(self) -> bool:
+        """Whether a batch has to be brought together from the replicas."""
+        return self.environments.divided
+
     def insert(self, items: Transitions) -> None:
-        """Appends rows, over the oldest ones when full.
+        """Appends rows of this replica's environments, over the oldest ones when full.
 
         Args:
-          items: fields `[T, N, ...]`: T steps in order, T no more than the rows of the ring.
+          items: fields `[T, n, ...]`: T steps in order, T no more than the rows of the ring.
         """
-        steps = items.reward.shape[0]
-        places = self._places(
-            self._inserted * self._num_envs + tf.range(steps * self._num_envs, dtype=tf.int64)
-        )
+        steps, row = items.reward.shape[0], self.environments.size
+        places = self._places(self._inserted * row + tf.range(steps * row, dtype=tf.int64))
         for variable, values in zip(self._storage, items, strict=True):
             transitions = tf.reshape(values, [-1, *variable.shape[1:]])
             variable.scatter_update(tf.IndexedSlices(transitions, places))
         self._inserted.assign_add(steps)
 
     def sample(self, seed: tf.Tensor) -> NStep:
-        """A batch of windows; at least n rows must have been inserted."""
-        stored = tf.minimum(self._inserted, self._rows)
-        start = tf.random.stateless_uniform(
-            [self._batch_size],
-            seed,
-            minval=0,
-            maxval=(stored - self._n_step + 1) * self._num_envs,
-            dtype=tf.int64,
+        """This replica's share of a batch of windows; at least n rows must have been inserted.
+
+        For a replay that is not `divided`.
+        """
+        return self._windows(self.batch.of(self._drawn(seed)))
+
+    def offer(self, seed: tf.Tensor) -> NStep:
+        """The whole batch, with zeros for what other replicas store; to be summed over all."""
+        drawn = self._drawn(seed)
+        row, environment = drawn // self._num_envs, drawn % self._num_envs
+        own = environment - tf.cast(self.environments.first, tf.int64)
+        mine = (own >= 0) & (own < self.environments.size)
+        windows = self._windows(row * self.environments.size + tf.where(mine, own, 0))
+
+        def masked(values: tf.Tensor) -> tf.Tensor:
+            mask = tf.reshape(mine, [-1, *[1] * (values.shape.rank - 1)])
+            return tf.where(mask, values, tf.zeros([], values.dtype))
+
+        return NStep(*map(masked, windows))
+
+    def _drawn(self, seed: tf.Tensor) -> tf.Tensor:
+        """First transitions of windows, counted over all N from the oldest that is stored."""
+        starts = tf.minimum(self._inserted, self._rows) - self._n_step + 1
+        return tf.random.stateless_uniform(
+            [self.batch.total], seed, minval=0, maxval=starts * self._num_envs, dtype=tf.int64
         )
-        first = (self._inserted - stored) * self._num_envs + start
-        later = tf.range(self._n_step, dtype=tf.int64) * self._num_envs
-        window = self._places(first[:, None] + later)  # [B, n]
+
+    def _windows(self, start: tf.Tensor) -> NStep:
+        """The windows from given transitions on, counted over the n from the oldest stored."""
+        count, row = start.shape[0], self.environments.size
+        first = (self._inserted - tf.minimum(self._inserted, self._rows)) * row + start
+        later = tf.range(self._n_step, dtype=tf.int64) * row
+        window = self._places(first[:, None] + later)  # [count, n_step]
 
         terminated = tf.gather(self._storage.terminated, window)
         ended = terminated | tf.gather(self._storage.truncated, window)
         # alive[j]: the episode had not ended before step j of the window.
-        alive = [tf.ones([self._batch_size])]
+        alive = [tf.ones([count])]
         for j in range(self._n_step - 1):
             alive.append(alive[-1] * (1.0 - tf.cast(ended[:, j], tf.float32)))
         alive = tf.stack(alive, axis=1)
@@ -154,4 +184,4 @@ class TransitionReplay(tf.Module):
 
     def _places(self, transitions: tf.Tensor) -> tf.Tensor:
         """Where transitions stand, counted from the first one that was ever inserted."""
-        return tf.cast(transitions % (self._rows * self._num_envs), tf.int32)
+        return tf.cast(transitions % (self._rows * self.environments.size), tf.int32)

@@ -1,19 +1,29 @@
 """Runs an experiment: configuration to runtime, learner and recorder, then the loop."""
 
+import atexit
+import json
+import os
+import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from workbench.compose import dump_experiment
 from workbench.core.config import ConfigError, build
-from workbench.core.events import Position
+from workbench.core.events import Event, Position, Stopped
 from workbench.core.interruption import Interruption
+from workbench.core.options import RuntimeConfig
 from workbench.recording.folder import RunFolder
 from workbench.recording.quiet import quiet
 from workbench.recording.recorder import Recorder
 from workbench.schema import ExperimentConfig
+
+if TYPE_CHECKING:
+    from workbench.core.assembly import Assembly
+    from workbench.core.checkpoint import Checkpoints
+    from workbench.core.runtime import Runtime
 
 EXIT_STATUS = {"finished": 0, "failed": 1, "preempted": 75, "interrupted": 130}
 
@@ -45,6 +55,8 @@ def execute(experiment: ExperimentConfig, command: str, resume: bool = False) ->
     """
     started = time.perf_counter()
     folder = RunFolder(experiment.run.dir)
+    if worker := experiment.runtime.worker:
+        return _assist(experiment, folder, worker)
     with folder.resumed() if resume else folder.created(), quiet(folder.log) as stream:
         return _Run(experiment, folder, stream, started).go(command, resume)
 
@@ -67,7 +79,7 @@ def restore_policy(experiment: ExperimentConfig, folder: RunFolder, checkpoint: 
             path = choose(folder.checkpoints, best=checkpoint == "best")
         except CheckpointError as error:
             raise ConfigError(f"{folder.path}: {error}") from error
-        build(experiment.runtime, experiment.seed)
+        build(RuntimeConfig(), experiment.seed)  # one device is enough to act
         assembly = build(experiment.algorithm, seed=experiment.seed, **experiment.parts)
         tf.train.Checkpoint(learner=assembly.learner).read(str(path / "variables")).expect_partial()
         if assembly.feed is not None:
@@ -88,6 +100,7 @@ class _Run:
         self._started = started
         self._settings = dump_experiment(experiment)
         self._position = Position()
+        self._processes = 1
         self._recorder = Recorder(
             experiment.recorder,
             folder,
@@ -115,32 +128,22 @@ class _Run:
                 )
             except Exception as error:
                 traceback.print_exc()
-                cause = f"{type(error).__name__}: {error}".splitlines()[0]
-                recorder.fail("failed", f"{cause} (traceback in {self._folder.log})")
+                recorder.fail(*_cause(error, self._processes, self._folder))
             recorder.close(self._position, time.perf_counter() - self._started)
-        return Outcome(EXIT_STATUS[recorder.summary.status], self._position.best)
+            status = EXIT_STATUS[recorder.summary.status]
+            if interruption.abandoned:
+                _leave_threads_behind(status)
+        return Outcome(status, self._position.best)
 
     def _train(self, command: str, resume: bool, interruption: Interruption) -> None:
         # Here, where the noise of starting TensorFlow is caught.
         import tensorflow as tf
 
-        from workbench.core.checkpoint import Checkpoints
-        from workbench.core.loop import train
-        from workbench.core.program import Program
-
         experiment, recorder = self._experiment, self._recorder
-        runtime = build(experiment.runtime, experiment.seed)
-        with runtime.scope():
-            assembly = build(experiment.algorithm, seed=experiment.seed, **experiment.parts)
-        checkpoints = Checkpoints(
-            self._folder.checkpoints,
-            assembly.learner,
-            assembly.feed,
-            runtime,
-            config=binding(self._settings),
-            keep=experiment.train.keep,
-        )
-        if resume and (restored := checkpoints.restore()):
+        parts = _parts(experiment, self._folder, resume)
+        self._processes = parts.runtime.processes
+        assembly = parts.assembly
+        if resume and (restored := parts.checkpoints.restore()):
             self._position, notes = restored
             assembly.notes.extend(notes)
         devices = [device.name for device in tf.config.get_visible_devices()]
@@ -148,11 +151,8 @@ class _Run:
         for note in assembly.notes:
             recorder.console.say(note)
         self._position.spend("setup", time.perf_counter() - self._started)
-        program = Program(assembly.learner, runtime, experiment.seed, assembly.feed)
         try:
-            for event in train(
-                program, experiment.train, checkpoints, self._position, interruption
-            ):
+            for event in parts.train(self._position, interruption):
                 recorder(event)
             if recorder.summary.status == "finished":
                 for artifact in assembly.artifacts:
@@ -160,6 +160,84 @@ class _Run:
         finally:
             if assembly.feed is not None:
                 assembly.feed.close()
+
+
+def _assist(experiment: ExperimentConfig, folder: RunFolder, worker: int) -> Outcome:
+    """A worker's part of a run whose chief keeps the folder; its own log is all it writes."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    position, processes, status = Position(), 1, "failed"
+    with quiet(folder.worker_log(worker)), Interruption().listening() as interruption:
+        try:
+            parts = _parts(experiment, folder)
+            processes = parts.runtime.processes
+            if parts.resume and (restored := parts.checkpoints.restore()):
+                position, _ = restored
+            for event in parts.train(position, interruption):
+                if isinstance(event, Stopped):
+                    status = event.status
+        except ConfigError:
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            status, cause = _cause(error, processes, folder)
+            print(f"workbench: worker {worker}: {cause}", file=sys.__stderr__)
+    return Outcome(EXIT_STATUS[status], position.best)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What every process of a run is made of."""
+
+    experiment: ExperimentConfig
+    runtime: "Runtime"
+    assembly: "Assembly"
+    checkpoints: "Checkpoints"
+    resume: bool
+
+    def train(self, position: Position, interruption: Interruption) -> Iterator[Event]:
+        from workbench.core.loop import train
+        from workbench.core.program import Program
+
+        seed, assembly = self.experiment.seed, self.assembly
+        program = Program(assembly.learner, self.runtime, seed, assembly.feed)
+        return train(program, self.experiment.train, self.checkpoints, position, interruption)
+
+
+def _parts(experiment: ExperimentConfig, folder: RunFolder, resume: bool = False) -> _Parts:
+    """Builds an experiment on its devices; the chief says whether it resumes."""
+    from workbench.core.checkpoint import Checkpoints
+
+    settings = dump_experiment(experiment)
+    runtime = build(experiment.runtime, experiment.seed)
+    runtime.check_same(json.dumps(settings), "settings; give all of them one run.dir, too")
+    with runtime.scope():
+        assembly = build(experiment.algorithm, seed=experiment.seed, **experiment.parts)
+    checkpoints = Checkpoints(
+        folder.checkpoints,
+        assembly.learner,
+        assembly.feed,
+        runtime,
+        config=binding(settings),
+        keep=experiment.train.keep,
+    )
+    return _Parts(experiment, runtime, assembly, checkpoints, bool(runtime.told(resume)))
+
+
+def _cause(error: Exception, processes: int, folder: RunFolder) -> tuple[str, str]:
+    """Status and reason of a run that an error ended."""
+    from tensorflow.errors import OpError
+
+    if processes > 1 and isinstance(error, OpError):
+        first = str(error).strip().splitlines()[0]
+        remedy = f"`workbench resume {folder}` on all of them goes on"
+        return "preempted", f"a worker was lost; {remedy} ({first})"
+    cause = f"{type(error).__name__}: {error}".splitlines()[0]
+    return "failed", f"{cause} (traceback in {folder.log})"
+
+
+def _leave_threads_behind(status: int) -> None:
+    """Lets the process end without waiting for TensorFlow, which would not hear of it."""
+    atexit.register(lambda: (sys.stdout.flush(), sys.stderr.flush(), os._exit(status)))
 
 
 def binding(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,6 +57,7 @@ class Script:
         units_per_step: int = 1,
     ):
         self.learner = SimpleNamespace(unit="steps", units_per_step=units_per_step)
+        self.runtime = Runtime()
         self.now = 1000.0
         self._loss, self._score, self._during = loss, score, during
 

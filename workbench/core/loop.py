@@ -4,6 +4,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from workbench.core.checkpoint import CheckpointError, Checkpoints
 from workbench.core.config import ConfigError, nearest
@@ -18,7 +19,7 @@ from workbench.core.events import (
     Stopped,
 )
 from workbench.core.every import EverySeconds, next_multiple
-from workbench.core.interruption import Interruption
+from workbench.core.interruption import SIGNALS, AbandonedError, Interruption
 from workbench.core.options import TrainConfig
 from workbench.core.program import Program
 
@@ -66,40 +67,45 @@ class _Training:
 
     def events(self) -> Iterator[Event]:
         position = self._position
-        if self._stop_reason() is None:
-            started = self._clock()
-            self._program.compile()
-            seconds = self._clock() - started
-            position.spend("compile", seconds)
-            yield Compiled(seconds)
-        save_due = EverySeconds(self._config.checkpoint_every, clock=self._clock)
-
         stopped = self._stop_reason()
-        while stopped is None:
-            done = self._train_block()
-            yield done
-            if bad := _not_finite(done.metrics):
-                yield self._failed(bad)
-                return
-            best = False
-            if self._evaluation_due():
+        try:
+            if stopped is None:
+                started = self._clock()
+                self._unless_interrupted(self._program.compile)
+                seconds = self._clock() - started
+                position.spend("compile", seconds)
+                yield Compiled(seconds)
+                stopped = self._stop_reason()
+            save_due = EverySeconds(self._config.checkpoint_every, clock=self._clock)
+            while stopped is None:
+                if not self._evaluation_due():  # it is, where an evaluation was interrupted
+                    done = self._train_block()
+                    yield done
+                    if bad := _not_finite(done.metrics):
+                        yield self._failed(bad)
+                        return
+                best = False
+                if self._evaluation_due():
+                    evaluated = self._evaluate()
+                    yield evaluated
+                    if bad := _not_finite(evaluated.metrics):
+                        yield self._failed(bad)
+                        return
+                    best = evaluated.best
+                stopped = self._stop_reason()
+                if stopped is None and self._program.runtime.any(best or save_due.due())[0]:
+                    yield self._save()
+
+            status, reason = stopped
+            if status == "finished" and position.evaluated != position.step:
                 evaluated = self._evaluate()
                 yield evaluated
                 if bad := _not_finite(evaluated.metrics):
                     yield self._failed(bad)
                     return
-                best = evaluated.best
-            stopped = self._stop_reason()
-            if stopped is None and (best or save_due.due()):
-                yield self._save()
-
-        status, reason = stopped
-        if status == "finished" and position.evaluated != position.step:
-            evaluated = self._evaluate()
-            yield evaluated
-            if bad := _not_finite(evaluated.metrics):
-                yield self._failed(bad)
-                return
+        except AbandonedError:
+            assert self._interruption.signal is not None
+            status, reason = self._interrupted(self._interruption.signal)
         saved = self._save()
         yield saved
         if isinstance(saved, CheckpointFailed):
@@ -120,13 +126,15 @@ class _Training:
         return BlockDone(end, self._units(), metrics, seconds, units / seconds)
 
     def _evaluation_due(self) -> bool:
-        every = self._evaluate_every
-        return every is not None and self._position.step % every == 0
+        every, position = self._evaluate_every, self._position
+        if every is None or position.evaluated == position.step:
+            return False
+        return position.step > 0 and position.step % every == 0
 
     def _evaluate(self) -> Evaluated:
         position = self._position
         started = self._clock()
-        metrics = self._program.evaluate(position.step)
+        metrics = self._unless_interrupted(lambda: self._program.evaluate(position.step))
         seconds = self._clock() - started
         position.spend("evaluate", seconds)
         position.evaluated = position.step
@@ -153,9 +161,14 @@ class _Training:
 
     def _stop_reason(self) -> tuple[str, str] | None:
         position, stop = self._position, self._config.stop
-        if self._interruption.signal is not None:
-            caught = self._interruption.signal
-            return "interrupted" if caught == signal.SIGINT else "preempted", caught.name
+        late = stop.seconds is not None and sum(position.seconds.values()) >= stop.seconds
+        # Of several processes one may be late or have heard a signal, and all have to stop.
+        *heard, late = self._program.runtime.any(
+            *(self._interruption.signal == number for number in SIGNALS), late
+        )
+        for number, was_heard in zip(SIGNALS, heard, strict=True):
+            if was_heard:
+                return self._interrupted(number)
         if (
             stop.target is not None
             and position.best is not None
@@ -166,9 +179,22 @@ class _Training:
             return "finished", "early stopping"
         if position.step >= self._budget:
             return "finished", "budget"
-        if stop.seconds is not None and sum(position.seconds.values()) >= stop.seconds:
+        if late:
             return "finished", "time limit"
         return None
+
+    def _interrupted(self, number: signal.Signals) -> tuple[str, str]:
+        return "interrupted" if number == signal.SIGINT else "preempted", number.name
+
+    def _unless_interrupted(self, call: Callable[[], Any]) -> Any:
+        """What a call returns that changes no state, and takes as long as it takes.
+
+        Raises:
+          AbandonedError: when a signal comes first. Of several processes all have to end the call.
+        """
+        if self._program.runtime.processes > 1:
+            return call()
+        return self._interruption.unless_interrupted(call)
 
     def _save(self) -> Checkpointed | CheckpointFailed:
         try:

@@ -22,7 +22,7 @@ class Program:
     def __init__(self, learner: Learner, runtime: Runtime, seed: int, feed: Feed | None = None):
         self.learner = learner
         self.feed = feed
-        self._runtime = runtime
+        self.runtime = runtime
         self._seed = seed
         self._block: Callable[..., Any] | None = None
         self._evaluate: Callable[..., Any] | None = None
@@ -107,13 +107,13 @@ class Program:
         return _as_means(self.learner.train_step(Seed(self._seed, index, "train/")))
 
     def _traced(self, function: Callable[..., Any], *specs: Any) -> Any:
-        with self._runtime.scope():
+        with self.runtime.scope():
             return tf.function(function, autograph=False).get_concrete_function(*specs)
 
     def _compiled(self, function: Callable[..., Any], traced: Any) -> Any:
         """The function, which calls what was traced; with replicas, its parts are compiled."""
-        return self._runtime.compile(
-            function, jit=self._runtime.alone and self._runtime.jit_for(traced)
+        return self.runtime.compile(
+            function, jit=self.runtime.alone and self.runtime.jit_for(traced)
         )
 
 

@@ -1,5 +1,6 @@
 """Where and how programs run: devices, tf.distribute strategies, jit policy, determinism."""
 
+import zlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from workbench.core import replicas
+from workbench.core.config import ConfigError
 
 CONVOLUTIONS = frozenset({"Conv2D", "Conv3D", "DepthwiseConv2dNative"})
 HOST_CALLS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
@@ -70,6 +72,17 @@ class Runtime:
             return number
         said, by = self._summed([number, 1] if self.chief else [0, 0])
         return said // by
+
+    def check_same(self, text: str, what: str) -> None:
+        """Checks that all processes have the same text.
+
+        Raises:
+          ConfigError: in every one of them, if not.
+        """
+        own = zlib.crc32(text.encode())
+        (differs,) = self.any(own != self.told(own))
+        if differs:
+            raise ConfigError(f"the workers were started with different {what}")
 
     def _summed(self, numbers: Sequence[int]) -> list[int]:
         with self.scope():

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class RunFolder:
       metrics: one JSON object a record.
       log: what libraries printed, and tracebacks.
       summary: how the run ended.
+      lock: held by the process that writes here.
     """
 
     def __init__(self, path: str | Path):
@@ -42,10 +43,14 @@ class RunFolder:
         self.tensorboard = self.path / "tensorboard"
         self.checkpoints = self.path / "checkpoints"
         self.plots = self.path / "plots"
-        self._lock = self.path / ".lock"
+        self.lock = self.path / ".lock"
 
     def __str__(self) -> str:
         return str(self.path)
+
+    def worker_log(self, worker: int) -> Path:
+        """What the libraries of another process of the run printed there."""
+        return self.path / f"worker-{worker}.txt"
 
     @property
     def is_run(self) -> bool:
@@ -69,7 +74,7 @@ class RunFolder:
             return
         if not self.path.is_dir():
             raise ConfigError(f"run.dir={self} is a file; choose another run.dir")
-        if self._lock.exists():
+        if self.lock.exists():
             with self._locked():
                 pass
         if self.is_run:
@@ -77,7 +82,8 @@ class RunFolder:
                 f"run.dir={self} already holds a run ({self.status()}); go on with it by "
                 f"`workbench resume {self}`, or choose another run.dir"
             )
-        if any(entry != self._lock for entry in self.path.iterdir()):
+        own = {self.lock, *self.path.glob("worker-*.txt")}
+        if not own.issuperset(self.path.iterdir()):
             raise ConfigError(f"run.dir={self} is not empty and no run; choose another run.dir")
 
     def check_resumable(self) -> None:
@@ -86,12 +92,20 @@ class RunFolder:
         Raises:
           ConfigError: when none does, naming a run near by, or another process has it.
         """
+        self.check_run()
+        if self.lock.exists():
+            with self._locked():
+                pass
+
+    def check_run(self) -> None:
+        """Checks that a run lives here.
+
+        Raises:
+          ConfigError: when none does, naming a run near by.
+        """
         if not self.config.exists():
             what = "holds no run" if self.path.is_dir() else "is not there"
             raise ConfigError(f"{self} {what}{self._run_nearby()}")
-        if self._lock.exists():
-            with self._locked():
-                pass
 
     @contextmanager
     def created(self) -> Iterator[None]:
@@ -138,28 +152,8 @@ class RunFolder:
             raise ConfigError(f"run.dir={self} cannot be made ({error.strerror})") from error
         return made
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        try:
-            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise ConfigError(f"run.dir={self} cannot be written ({error.strerror})") from error
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                    holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
-                    raise ConfigError(
-                        f"{self} is in use by {holder or 'another process'}; "
-                        "wait for it, or choose another run.dir"
-                    ) from None
-                # A file system without locks: two runs in one folder go unnoticed there.
-            os.truncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-            yield
-        finally:
-            os.close(descriptor)
+    def _locked(self) -> AbstractContextManager[None]:
+        return locked(self.lock, "run.dir")
 
     def _run_nearby(self) -> str:
         inside = {str(child): child for child in _runs_in(self.path)}
@@ -168,6 +162,39 @@ class RunFolder:
         beside = {child.name: child for child in _runs_in(self.path.parent)}
         hint = nearest(self.path.name, beside)
         return hint.replace("did you mean ", f"did you mean {self.path.parent}{os.sep}")
+
+
+@contextmanager
+def locked(path: Path, key: str) -> Iterator[None]:
+    """Holds the lock of a folder, against other processes on this machine and others.
+
+    Args:
+      path: the lock's file, inside the folder; it stays there.
+      key: what the user chose the folder by, e.g. "run.dir".
+
+    Raises:
+      ConfigError: when another process holds it, or the folder cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise ConfigError(f"{key}={path.parent} cannot be written ({error.strerror})") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+                raise ConfigError(
+                    f"{path.parent} is in use by {holder or 'another process'}; "
+                    f"wait for it, or choose another {key}"
+                ) from None
+            # A file system without locks: two processes in one folder go unnoticed there.
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

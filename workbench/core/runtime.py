@@ -98,7 +98,7 @@ class Runtime:
         """
         if self.jit != "auto":
             return self.jit == "on"
-        ops = _ops_of(traced)
+        ops = ops_of(traced)
         if ops & HOST_CALLS:
             return False
         return self.device != "CPU" or not ops & CONVOLUTIONS
@@ -116,7 +116,8 @@ class Runtime:
         return part
 
 
-def _ops_of(traced: Any) -> set[str]:
+def ops_of(traced: Any) -> set[str]:
+    """The types of a concrete function's ops, those of the functions that it calls included."""
     graph = traced.graph.as_graph_def()
     nodes = list(graph.node)
     for function in graph.library.function:

@@ -41,7 +41,10 @@ def q_network(config: MlpConfig, observation: tf.TensorSpec, num_actions: int) -
         inputs = units
     start = fan_in(inputs) if config.initializer == "fan_in" else near_zero()
     network = Sequential(
-        [*layers, Dense(num_actions, **start)], input_spec=observation, name="q_network"
+        # Values in float32, whatever the layers compute in.
+        [*layers, Dense(num_actions, dtype=tf.float32, **start)],
+        input_spec=observation,
+        name="q_network",
     )
     network.create_variables()
     return network

@@ -20,7 +20,10 @@ STACK = (
     "gymnasium",
     "hydra-core",
 )
-EXTRAS = {"box2d": "LunarLander and its kin: pip install 'workbench[box2d]'"}
+EXTRAS = {
+    "box2d": "LunarLander and its kin: pip install 'workbench[box2d]'",
+    "mlflow": "recorder=mlflow: pip install 'workbench[mlflow]'",
+}
 DATA_SETS = ("mnist", "fashion_mnist", "shakespeare", "posteriordb", "nist_strd")
 
 
@@ -38,9 +41,11 @@ def examine() -> bool:
         table.add_row(package, version or "missing: set the environment up anew")
     for package, remedy in EXTRAS.items():
         table.add_row(package, _version(package) or f"not installed ({remedy})")
-    for kind, names in _devices().items():
+    runtimes, devices = _runtimes()
+    for kind, names in devices.items():
         table.add_row(f"{kind.lower()} devices", ", ".join(names))
-    table.add_row("runtimes", ", ".join(_runtimes()))
+    for name, found in runtimes.items():
+        table.add_row(f"runtime={name}", found)
     table.add_row("data", _data())
     table.add_row("cluster", "Slurm" if shutil.which("sbatch") else "none found (no sbatch)")
     Console().print(table)
@@ -54,20 +59,35 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _devices() -> dict[str, list[str]]:
+def _runtimes() -> tuple[dict[str, str], dict[str, list[str]]]:
+    """What each runtime did with a sum over its replicas, and the devices by type."""
     with quiet():
         import tensorflow as tf
 
-        devices = tf.config.list_physical_devices()
-    found: dict[str, list[str]] = {}
-    for device in devices:
-        found.setdefault(device.device_type, []).append(device.name.split(":", 1)[1])
-    return found
+        from workbench.core.devices import try_out
+
+        found: dict[str, list[str]] = {}
+        for device in tf.config.list_physical_devices():
+            found.setdefault(device.device_type, []).append(device.name.split(":", 1)[1])
+        cpus = try_out("CPU", 2)  # the first, for the processor is divided before it is used
+        runtimes = {"cpu": try_out("CPU", 1)}
+        runtimes["gpu"] = try_out("GPU", 1) if "GPU" in found else "no: TensorFlow sees no GPU"
+        gpus = len(found.get("GPU", []))
+        runtimes["mirrored"] = (
+            f"{gpus} GPUs: {try_out('GPU', gpus)}" if gpus > 1 else "one GPU or none"
+        ) + f"; 2 logical CPUs (runtime.device=cpu): {cpus}"
+    runtimes["multi_worker"] = _workers()
+    tpu = os.environ.get("TPU_NAME")
+    runtimes["tpu"] = f"TPU_NAME={tpu}; not tried" if tpu else "no: TPU_NAME is not set"
+    return runtimes, found
 
 
-def _runtimes() -> list[str]:
-    devices = _devices()
-    return [name for name in ("cpu", "gpu") if name.upper() in devices]
+def _workers() -> str:
+    if "TF_CONFIG" in os.environ:
+        return "TF_CONFIG is set"
+    if "SLURM_PROCID" in os.environ:
+        return "in a Slurm job step: runtime.cluster=slurm"
+    return "needs TF_CONFIG, or a Slurm job step with runtime.cluster=slurm"
 
 
 def _data() -> str:

@@ -13,6 +13,7 @@ from workbench.core.options import (
     RuntimeOptions,
     TpuConfig,
 )
+from workbench.core.replicas import each, first, total
 from workbench.core.runtime import Runtime
 from workbench.core.streams import stream_key
 
@@ -103,6 +104,22 @@ def tpu(config: TpuConfig, seed: int) -> Runtime:
         raise ConfigError(f"runtime.name={config.name}: no such TPU answers ({reason})") from error
     _prepare(config, seed)
     return Runtime("TPU", config.jit, tf.distribute.TPUStrategy(resolver))
+
+
+def try_out(device: str, replicas: int) -> str:
+    """`works`, or what happens to a compiled step and a sum on so many devices of a type."""
+    try:
+        if device == "CPU":
+            _logical_cpus(replicas)
+        runtime = Runtime(device)
+        if replicas > 1:
+            runtime = Runtime(device, strategy=mirrored_strategy(device, replicas))
+        with runtime.scope():
+            ones = each(lambda: tf.linalg.trace(tf.matmul(tf.eye(2), tf.eye(2))))
+            sums = runtime.compile(lambda: first(total(ones())), jit=runtime.alone)()
+    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        return f"no: {(str(error).splitlines() or ['no reason given'])[0]}"
+    return "works" if float(sums) == 2 * replicas else "no: it counts wrongly"
 
 
 def _present(name: str) -> str:

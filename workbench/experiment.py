@@ -23,7 +23,9 @@ from workbench.schema import ExperimentConfig
 if TYPE_CHECKING:
     from workbench.core.assembly import Assembly
     from workbench.core.checkpoint import Checkpoints
+    from workbench.core.program import Program
     from workbench.core.runtime import Runtime
+    from workbench.core.warm import WarmProgram
 
 EXIT_STATUS = {"finished": 0, "failed": 1, "preempted": 75, "interrupted": 130}
 
@@ -40,7 +42,12 @@ class Outcome:
     judged: float | None = None
 
 
-def execute(experiment: ExperimentConfig, command: str, resume: bool = False) -> Outcome:
+def execute(
+    experiment: ExperimentConfig,
+    command: str,
+    resume: bool = False,
+    warm: "WarmProgram | None" = None,
+) -> Outcome:
     """Runs an experiment in its folder; when resuming, from the last checkpoint.
 
     Whatever happens, the folder says so; only a configuration that cannot start is raised.
@@ -49,6 +56,7 @@ def execute(experiment: ExperimentConfig, command: str, resume: bool = False) ->
       experiment: what to run, checked.
       command: what the user typed, for the record.
       resume: whether the folder holds the run already.
+      warm: what the last run in this process has compiled, to use again where it fits.
 
     Raises:
       ConfigError: when the run cannot start here; a folder made for it is gone again.
@@ -58,7 +66,7 @@ def execute(experiment: ExperimentConfig, command: str, resume: bool = False) ->
     if worker := experiment.runtime.worker:
         return _assist(experiment, folder, worker)
     with folder.resumed() if resume else folder.created(), quiet(folder.log) as stream:
-        return _Run(experiment, folder, stream, started).go(command, resume)
+        return _Run(experiment, folder, stream, started, warm).go(command, resume)
 
 
 def restore_policy(experiment: ExperimentConfig, folder: RunFolder, checkpoint: str) -> Any:
@@ -93,8 +101,14 @@ class _Run:
     """One process' part of a run."""
 
     def __init__(
-        self, experiment: ExperimentConfig, folder: RunFolder, stream: TextIO, started: float
+        self,
+        experiment: ExperimentConfig,
+        folder: RunFolder,
+        stream: TextIO,
+        started: float,
+        warm: "WarmProgram | None",
     ):
+        self._warm = warm
         self._experiment = experiment
         self._folder = folder
         self._started = started
@@ -140,7 +154,7 @@ class _Run:
         import tensorflow as tf
 
         experiment, recorder = self._experiment, self._recorder
-        parts = _parts(experiment, self._folder, resume)
+        parts = _parts(experiment, self._folder, resume, self._warm)
         self._processes = parts.runtime.processes
         assembly = parts.assembly
         if resume and (restored := parts.checkpoints.restore()):
@@ -191,36 +205,48 @@ class _Parts:
     experiment: ExperimentConfig
     runtime: "Runtime"
     assembly: "Assembly"
+    program: "Program"
     checkpoints: "Checkpoints"
     resume: bool
 
     def train(self, position: Position, interruption: Interruption) -> Iterator[Event]:
         from workbench.core.loop import train
-        from workbench.core.program import Program
+        from workbench.core.warm import copy_state
 
-        seed, assembly = self.experiment.seed, self.assembly
-        program = Program(assembly.learner, self.runtime, seed, assembly.feed)
-        return train(program, self.experiment.train, self.checkpoints, position, interruption)
+        config = self.experiment.train
+        yield from train(self.program, config, self.checkpoints, position, interruption)
+        if self.program.learner is not self.assembly.learner:
+            copy_state(self.program.learner, self.assembly.learner)
 
 
-def _parts(experiment: ExperimentConfig, folder: RunFolder, resume: bool = False) -> _Parts:
+def _parts(
+    experiment: ExperimentConfig,
+    folder: RunFolder,
+    resume: bool = False,
+    warm: "WarmProgram | None" = None,
+) -> _Parts:
     """Builds an experiment on its devices; the chief says whether it resumes."""
     from workbench.core.checkpoint import Checkpoints
+    from workbench.core.program import Program
 
     settings = dump_experiment(experiment)
     runtime = build(experiment.runtime, experiment.seed)
     runtime.check_same(json.dumps(settings), "settings; give all of them one run.dir, too")
     with runtime.scope():
         assembly = build(experiment.algorithm, seed=experiment.seed, **experiment.parts)
+    program = Program(assembly.learner, runtime, experiment.seed, assembly.feed)
+    if warm is not None:
+        program = warm.take(json.dumps(binding(settings) | {"seed": None}), program)
     checkpoints = Checkpoints(
         folder.checkpoints,
-        assembly.learner,
+        program.learner,
         assembly.feed,
         runtime,
         config=binding(settings),
         keep=experiment.train.keep,
     )
-    return _Parts(experiment, runtime, assembly, checkpoints, bool(runtime.told(resume)))
+    resume = bool(runtime.told(resume))
+    return _Parts(experiment, runtime, assembly, program, checkpoints, resume)
 
 
 def _cause(error: Exception, processes: int, folder: RunFolder) -> tuple[str, str]:

@@ -25,6 +25,23 @@ class RunConfig:
 
 
 @dataclass
+class SweepConfig:
+    """How `-m` goes about its cells; no part of a run and of what is kept of it."""
+
+    # The sweep's folder; one that is there already is gone on with. Null is runs/NAME/sweep_DATE.
+    dir: str | None = None
+    # Whether the first cell that fails stops the others, after a checkpoint.
+    fail_fast: bool = False
+    # What a sweeper optimises: numbers of summary.json, metrics such as evaluate/return or others
+    # such as seconds.train. Null is the best value of train.judge.
+    objectives: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.objectives == []:
+            raise ConfigError("objectives=[] names none; null is the judged metric")
+
+
+@dataclass
 class ExperimentConfig:
     """Everything about a run; what a group's field holds is up to the choice made there."""
 
@@ -41,6 +58,7 @@ class ExperimentConfig:
     runtime: Any = None
     recorder: Any = None
     baseline: BaselineConfig | None = None
+    sweep: SweepConfig = field(default_factory=SweepConfig)
 
     def __post_init__(self) -> None:
         require(self, seed=Limits(low=0, high=2**63 - 1))
@@ -68,7 +86,7 @@ class ExperimentConfig:
         Raises:
           ConfigError: naming the group and what is wrong with it.
         """
-        for name, part in self.parts.items():
+        for name, part in {**self.parts, "recorder": self.recorder}.items():
             if hasattr(part, "check"):
                 try:
                     part.check()

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from workbench.core.learner import Feed, Learner, Mean
 from workbench.core.program import Program
-from workbench.core.random import Seed
+from workbench.core.random import Keys, Seed
 from workbench.core.runtime import Runtime
 
 JITS = ["on", "off", "auto"]
@@ -219,7 +219,9 @@ def test_one_compilation_serves_every_block(compiled):
     assert block.experimental_get_tracing_count() == 1
     # Nor does XLA take the place or length of a block for constants, to compile it anew each time.
     short, long = (
-        block.experimental_get_compiler_ir(tf.constant(first), tf.constant(steps))(stage="hlo")
+        block.experimental_get_compiler_ir(
+            tf.constant(first), tf.constant(steps), Keys().of(0)
+        )(stage="hlo")
         for first, steps in np.array([(0, 5), (5, 100)])
     )
     assert short == long

@@ -8,7 +8,7 @@ from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.util.tensor_util import make_ndarray
 
-from workbench.recording.tensorboard import TensorBoard, flat_scalars
+from workbench.recording.tensorboard import TensorBoard
 
 SETTINGS = {"seed": 3, "algorithm": {"rate": 0.5, "double": True, "layers": [8, 8]}, "none": None}
 
@@ -77,7 +77,3 @@ def test_full_disk_is_an_os_error(tmp_path):
         board._records._writer = board._stream
         with pytest.raises(OSError, match="No space left"):
             full.close()
-
-
-def test_nothing_is_not_a_hyperparameter():
-    assert flat_scalars({"a": None, "b": {"c": 1}}) == {"b.c": 1}

@@ -6,32 +6,71 @@ of the same bits in another way than TensorFlow's kernels do, so that `runtime.j
 a run's numbers depend on; integers are the same either way.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from workbench.core.streams import stream_key
+
+
+class Keys:
+    """The keys of a program's streams, as an argument of it: it then serves every seed.
+
+    Tracing the program finds out which streams it has; each has its place in the argument.
+    """
+
+    SPEC = tf.TensorSpec([128], tf.int64)
+
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+
+    def of(self, root: int) -> tf.Tensor:
+        """The argument for a seed."""
+        keys = [_key(root, stream) for stream in self._places]
+        return tf.constant(keys + [0] * (Keys.SPEC.shape[0] - len(keys)), tf.int64)
+
+    def find(self, argument: tf.Tensor, stream: str) -> tf.Tensor:
+        """A stream's key, int64 scalar."""
+        return argument[self._places.setdefault(stream, len(self._places))]
 
 
 class Seed:
     """A point of a run's randomness: root seed and stream path in Python, step as a tensor.
 
     Calling it with a name gives the int64 `[2]` seed that `tf.random.stateless_*` takes.
+
+    Args:
+      root: the run's seed.
+      step: where the run stands.
+      path: what stands before the names of streams.
+      find: a stream's key by its full name, when the root is not known to the program.
     """
 
-    def __init__(self, root: int, step: tf.Tensor | int = 0, path: str = ""):
-        self.root = root
+    def __init__(
+        self,
+        root: int,
+        step: tf.Tensor | int = 0,
+        path: str = "",
+        find: Callable[[str], tf.Tensor] | None = None,
+    ):
         self.step = tf.cast(step, tf.int64)
-        self.path = path
+        self._root = root
+        self._path = path
+        self._find = find or (lambda stream: tf.constant(_key(root, stream), tf.int64))
 
     def __call__(self, stream: str) -> tf.Tensor:
-        # XLA sees 32 bits of each number; with no more in them, integer draws are the same
-        # whether it compiles or not (those of floats are not: it fills their bits otherwise).
-        key = stream_key(self.root, self.path + stream) % 2**32
-        return tf.stack([tf.constant(key, tf.int64), self.step])
+        return tf.stack([self._find(self._path + stream), self.step])
 
     def child(self, name: str) -> "Seed":
         """The same step in a namespace of its own."""
-        return Seed(self.root, self.step, f"{self.path}{name}/")
+        return Seed(self._root, self.step, f"{self._path}{name}/", self._find)
 
     def at(self, step: tf.Tensor | int) -> "Seed":
         """The same streams at another step, e.g. one that an inner loop counts."""
-        return Seed(self.root, step, self.path)
+        return Seed(self._root, step, self._path, self._find)
+
+
+def _key(root: int, stream: str) -> int:
+    # XLA sees 32 bits of each number; with no more in them, integer draws are the same
+    # whether it compiles or not (those of floats are not: it fills their bits otherwise).
+    return stream_key(root, stream) % 2**32

@@ -50,13 +50,17 @@ def finite(values: dict[str, float]) -> dict[str, float | None]:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The records of a file; a last line that was cut off is passed over."""
+    return parse_metrics(path.read_text()) if path.exists() else []
+
+
+def parse_metrics(text: str) -> list[dict[str, Any]]:
+    """The records of a part of a file; lines that were cut off are passed over."""
     records = []
-    if path.exists():
-        for line in path.read_text().splitlines():
-            try:
-                records.append(json.loads(line))
-            except ValueError:
-                continue
+    for line in text.splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
     return records
 
 

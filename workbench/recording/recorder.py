@@ -24,6 +24,7 @@ from workbench.recording.console import RunConsole
 from workbench.recording.folder import RunFolder, write_json, write_text
 from workbench.recording.manifest import code_diff, manifest, part
 from workbench.recording.metrics import MetricsFile, read_metrics, truncate_metrics
+from workbench.recording.mirror import Mirror
 from workbench.recording.summary import Summary
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Recorder:
         self.console = RunConsole(stream, f"{name} seed {seed}", config.progress)
         self._metrics: MetricsFile | None = None
         self._tensorboard: Any = None
+        self._mlflow: Any = None
+        self._mirror: Mirror | None = None
         self._last_checkpoint = ""
         self._troubles: set[str] = set()
 
@@ -101,6 +104,12 @@ class Recorder:
             self._tensorboard = TensorBoard(
                 folder.tensorboard, self._settings, str(folder.path), done if resumed else None
             )
+        if self._config.mlflow:
+            from workbench.recording.mlflow import MlflowRun
+
+            uri = self._config.tracking_uri
+            self._mlflow = MlflowRun(folder, self._settings, self.summary.family, uri)
+            self._mirror = Mirror(self._mlflow.update)
         self.summary.unit = learner.unit
         self.summary.steps = done
         self.console.start(learner.unit, done, self._train.budget)
@@ -125,6 +134,8 @@ class Recorder:
                 self.summary.stopped_by = event.reason
                 if event.status == "failed":
                     self.summary.error = self._with_checkpoint(event.reason)
+        if self._mirror is not None:
+            self._try("mlflow", self._mirror.check)
 
     def fail(self, status: str, cause: str) -> None:
         """Notes that the run broke off, and of what."""
@@ -152,6 +163,9 @@ class Recorder:
         except OSError as error:  # others rely on this file: without it the run has failed
             self.fail("failed", f"summary.json could not be written: {error.strerror}")
             values = self.summary.as_json(self._baseline)
+        if self._mirror is not None:
+            end = partial(self._mlflow.end, values["status"])
+            self._try("mlflow", partial(self._mirror.close, end))
         self.console.close(values, self._folder.path)
 
     def _with_checkpoint(self, cause: str) -> str:

@@ -15,6 +15,8 @@ from tensorboard.plugins.scalar.metadata import create_summary_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
+from workbench.recording.settings import flat_scalars
+
 
 class TensorBoard:
     """Writes a run's scalars, and its settings for the HParams tab.
@@ -75,16 +77,3 @@ class TensorBoard:
     def _add(self, now: float, **content: Any) -> None:
         self._records.write(Event(wall_time=now, **content).SerializeToString())
         self._records.flush()
-
-
-def flat_scalars(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The settings that TensorBoard can compare, by dotted name; lists become text."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flat_scalars(value, f"{prefix}{key}.")
-        elif isinstance(value, bool | int | float | str):
-            flat[f"{prefix}{key}"] = value
-        elif value is not None:
-            flat[f"{prefix}{key}"] = str(value)
-    return flat

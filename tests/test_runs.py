@@ -5,75 +5,18 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from short_runs import SHORT, assert_same_run, command, numbers, summary, wait_for, weights
 
 import workbench
 from workbench.cli import main
 from workbench.recording.metrics import read_metrics
 
-CARTPOLE = "experiment=dqn/cartpole"
-# A run of a second: 20 blocks of 100 environment steps, with a checkpoint after each.
-SHORT = [
-    CARTPOLE,
-    "network.layers=[16]",
-    "algorithm.replay_capacity=500",
-    "algorithm.batch_size=16",
-    "algorithm.learning_starts=100",
-    "algorithm.exploration.steps=1000",
-    "algorithm.evaluation.episodes=5",
-    "train.budget=2000",
-    "train.log_every=100",
-    "train.evaluate_every=500",
-    "train.checkpoint_every=0",
-    "recorder=minimal",
-]
 GYMNASIUM = ["environment=gymnasium", "environment.id=CartPole-v1"]
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "workbench", *arguments]
-
-
-def summary(folder):
-    return json.loads((folder / "summary.json").read_text())
-
-
-def numbers(folder):
-    return [
-        {name: value for name, value in record.items() if name != "time"}
-        for record in read_metrics(folder / "metrics.jsonl")
-    ]
-
-
-def weights(folder):
-    newest = max((folder / "checkpoints").glob("step-*"))
-    reader = tf.train.load_checkpoint(str(newest / "variables"))
-    names = sorted(reader.get_variable_to_shape_map())
-    return {n: reader.get_tensor(n) for n in names if n != "_CHECKPOINTABLE_OBJECT_GRAPH"}
-
-
-def assert_same_run(folder, reference):
-    assert numbers(folder) == numbers(reference)
-    ours, theirs = weights(folder), weights(reference)
-    assert ours.keys() == theirs.keys()
-    for name, value in ours.items():
-        if name.endswith("save_counter/.ATTRIBUTES/VARIABLE_VALUE"):
-            continue
-        np.testing.assert_array_equal(value, theirs[name], err_msg=name)
-
-
-def wait_for(condition, process, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope="module")
@@ -246,14 +189,6 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, capfd):
     assert f"{newest.name} is damaged" in capfd.readouterr().out
     assert main([*SHORT, f"run.dir={tmp_path / 'whole'}"]) == 0
     assert_same_run(folder, tmp_path / "whole")
-
-
-def test_a_sweep_runs_every_cell_in_a_folder_of_its_own(tmp_path):
-    arguments = [*SHORT, "train.budget=300", "seed=0,1", "algorithm.double=true,false"]
-    assert main(["-m", *arguments, f"hydra.sweep.dir={tmp_path}"]) == 0
-    cells = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("*/summary.json"))]
-    assert [cell["seed"] for cell in cells] == [0, 0, 1, 1]
-    assert all(cell["status"] == "finished" for cell in cells)
 
 
 def test_a_full_disk_fails_the_run_and_not_its_checkpoints(tmp_path):

@@ -16,10 +16,13 @@ workbench runs reinforcement and federated learning experiments.
   workbench list [FAMILY]                     experiments, one line each
   workbench show experiment=NAME [KEY=VALUE]  the composed configuration
   workbench resume RUN [KEY=VALUE ...]        go on from a run folder's last checkpoint
+  workbench report PATH [PATH ...]            statistics and plots over runs and sweeps
   workbench doctor                            devices, versions and data of this machine
   workbench completion bash                   a script that completes all of this
 
 Every run takes seed=N, run.dir=FOLDER, train.budget=N and runtime=cpu|gpu.
+A sweep takes KEY=A,B, range(A,B) and glob(PATTERN), sweep.dir=FOLDER (one that is there is gone on
+with), sweep.fail_fast=true, hydra/launcher=local|slurm and hydra/sweeper=basic|optuna.
 The first thing to try:  workbench experiment=dqn/cartpole
 """
 
@@ -27,7 +30,6 @@ OK, FAILED, WRONG, PREEMPTED, INTERRUPTED = 0, 1, 2, 75, 130
 
 # Announced by the design, not there yet: said plainly, rather than taken for an override.
 LATER = {
-    "report": "reports over runs",
     "reproduce": "reproductions of papers",
     "epsilon": "the privacy calculator",
 }
@@ -78,7 +80,7 @@ def _run(arguments: list[str]) -> int:
             raise ConfigError(f"there is no command {word}{_nearest_command(word)}")
     from workbench import launch
 
-    return launch.run(overrides, sweep=bool(flags))
+    return launch.sweep(overrides) if flags else launch.run(overrides)
 
 
 def _nearest_command(word: str) -> str:
@@ -108,6 +110,12 @@ def _resume(arguments: list[str]) -> int:
     from workbench import launch
 
     return launch.resume(arguments[0], arguments[1:])
+
+
+def _report(arguments: list[str]) -> int:
+    from workbench.studies.report import report
+
+    return report(arguments)
 
 
 def _doctor(arguments: list[str]) -> int:
@@ -141,6 +149,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "list": _list,
     "show": _show,
     "resume": _resume,
+    "report": _report,
     "doctor": _doctor,
     "completion": _completion,
     "_complete": _complete,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from workbench.compose import compose_experiment, conf_dir, experiments
+from workbench.compose import compose_experiment, experiments, groups, options
 from workbench.core.config import ConfigError, nearest
 
-COMMANDS = ("list", "show", "resume", "doctor", "completion")
+COMMANDS = ("list", "show", "resume", "report", "doctor", "completion")
 
 BASH = """\
 _workbench_complete() {
@@ -45,7 +45,7 @@ def candidates(line: Sequence[str]) -> list[str]:
     *words, current = line
     current = current.removeprefix("|")
     before = words[1:-1] if current else words[1:]
-    return sorted(c for c in _choices(before, current) if c.startswith(current))
+    return sorted({c for c in _choices(before, current) if c.startswith(current)})
 
 
 def _choices(before: Sequence[str], current: str) -> Iterable[str]:
@@ -53,23 +53,15 @@ def _choices(before: Sequence[str], current: str) -> Iterable[str]:
         return {name.split("/")[0] for name in experiments()}
     if before and before[0] == "resume":
         return [str(path.parent) for path in Path("runs").glob("**/manifest.json")]
-    if before and before[0] in ("doctor", "completion"):
+    if before and before[0] in ("report", "doctor", "completion"):
         return ["bash", "zsh"] if before[0] == "completion" else []
     commands = COMMANDS if not before else ()
     group, equals, _ = current.partition("=")
+    if group == "sweep.dir":
+        return [f"{group}={path.parent}" for path in Path("runs").glob("**/sweep.json")]
     if equals:
-        return [f"{group}={option}" for option in _options(group)]
-    return [*commands, *(f"{name}=" for name in _groups()), *_keys(before, current)]
-
-
-def _groups() -> list[str]:
-    return [path.name for path in conf_dir().iterdir() if path.is_dir()]
-
-
-def _options(group: str) -> Iterable[str]:
-    if group == "experiment":
-        return experiments()
-    return [path.stem for path in (conf_dir() / group).glob("*.yaml")]
+        return [f"{group}={option}" for option in options(group)]
+    return [*commands, *(f"{name}=" for name in groups()), *_keys(before, current)]
 
 
 def _keys(before: Sequence[str], current: str) -> list[str]:

@@ -1,15 +1,17 @@
 """Composes experiments with Hydra into typed dataclasses; imports no TensorFlow."""
 
+import functools
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -18,6 +20,8 @@ from workbench.core.config import ConfigError, components, load_plugins, located
 from workbench.schema import ExperimentConfig
 
 COMPONENT = "_component_"
+
+T = TypeVar("T")
 
 
 def conf_dir() -> Path:
@@ -30,6 +34,7 @@ def conf_dir() -> Path:
 def store_schemas() -> None:
     """Puts every registered configuration class where the YAML of conf/ finds it."""
     load_plugins()
+    _drop_overridden_schemas()
     store = ConfigStore.instance()
     store.store(name="schema", node=ExperimentConfig)
     for component in components():
@@ -48,23 +53,41 @@ def compose_experiment(overrides: Sequence[str]) -> DictConfig:
         raise ConfigError(_explain(error, overrides)) from error
 
 
-def check_overrides(overrides: Sequence[str], sweep: bool = False) -> None:
-    """Composes and checks what a command line asks for, every value of a sweep included.
+def compose_hydra(overrides: Sequence[str]) -> DictConfig:
+    """A configuration with Hydra's own settings, its launcher and sweeper among them.
+
+    Args:
+      overrides: of which Hydra's are taken.
+
+    Raises:
+      ConfigError: in one line, with the nearest valid choice; for unknown keys too, which Hydra
+        accepts in silence in some of its groups.
+    """
+    parsed = parse_overrides(overrides)
+    hydras = [o for o in parsed if o.key_or_group.startswith(("hydra.", "hydra/"))]
+    choices = [o.input_line or "" for o in hydras if "/" in o.key_or_group]
+    lines = [o.input_line or "" for o in hydras]
+    try:
+        config = _compose(choices, return_hydra_config=True)
+        for override in hydras:
+            if override.key_or_group.startswith("hydra."):
+                _refuse_unknown(config, override.key_or_group)
+        return _compose(lines, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(_explain(error, lines)) from error
+
+
+def check_overrides(overrides: Sequence[str]) -> ExperimentConfig:
+    """The experiment that a command line asks for, composed and checked.
 
     Raises:
       ConfigError: for the first thing that is wrong.
     """
-    parsed = _parse(overrides)
-    for cell in _cells(parsed) if sweep else [overrides]:
-        instantiate(compose_experiment(cell)).check()
-    _check_hydra_keys(parsed)
-
-
-def fixed_keys(overrides: Sequence[str]) -> list[str]:
-    """The keys that a sweep's overrides give one value, and so do not tell its cells apart."""
-    return [
-        o.get_key_element().lstrip("+~") for o in _parse(overrides) if not o.is_sweep_override()
-    ]
+    experiment = instantiate(compose_experiment(overrides))
+    experiment.check()
+    if any("hydra" in override for override in overrides):
+        compose_hydra(overrides)
+    return experiment
 
 
 def instantiate(config: DictConfig) -> ExperimentConfig:
@@ -81,14 +104,31 @@ def instantiate(config: DictConfig) -> ExperimentConfig:
     return experiment
 
 
+def typed(kind: type[T], values: Mapping[str, Any], path: str) -> T:
+    """A dataclass with checked values.
+
+    Args:
+      path: of the values in the configuration, for errors.
+
+    Raises:
+      ConfigError: naming the full key, the value and its limit.
+    """
+    try:
+        plain = OmegaConf.to_container(OmegaConf.create(dict(values)))
+        config = OmegaConf.merge(OmegaConf.structured(kind), plain)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path}.{_explain(error, [])}") from error
+    return _object(config, path)
+
+
 def dump_experiment(experiment: ExperimentConfig) -> dict[str, Any]:
     """An experiment as plain values, each part with the name that it is registered by."""
-    values = OmegaConf.to_container(OmegaConf.structured(experiment), resolve=True)
-    assert isinstance(values, dict)
+    values = asdict(experiment)
+    del values["sweep"]  # of the command, not of a run
     for component in components():
         if type(getattr(experiment, component.group, None)) is component.config:
             values[component.group] = {COMPONENT: component.name, **values[component.group]}
-    return {str(key): value for key, value in values.items()}
+    return values
 
 
 def load_experiment(path: Path) -> ExperimentConfig:
@@ -118,7 +158,7 @@ def amend(experiment: ExperimentConfig, overrides: Sequence[str]) -> ExperimentC
       ConfigError: for an unknown key or a value that does not fit.
     """
     config = OmegaConf.structured(experiment)
-    for override in _parse(overrides):
+    for override in parse_overrides(overrides):
         key, value = override.key_or_group, override.value()
         _refuse_unknown(config, key)
         try:
@@ -128,17 +168,49 @@ def amend(experiment: ExperimentConfig, overrides: Sequence[str]) -> ExperimentC
     return instantiate(config)
 
 
+def parse_overrides(overrides: Sequence[str]) -> list[Override]:
+    """What Hydra's grammar makes of `KEY=VALUE` words.
+
+    Raises:
+      ConfigError: where it cannot be read.
+    """
+    try:
+        return [_parse_override(override) for override in overrides]
+    except HydraException as error:
+        raise ConfigError(_explain(error, overrides)) from error
+
+
 def experiments() -> Iterator[str]:
     """The names of the shipped experiments: files below conf/experiment."""
-    folder = conf_dir() / "experiment"
-    for path in sorted(folder.rglob("*.yaml")):
-        yield path.relative_to(folder).with_suffix("").as_posix()
+    yield from options("experiment")
+
+
+def groups() -> list[str]:
+    """The groups of conf/, Hydra's own launcher and sweeper among them."""
+    parents = {path.parent.relative_to(conf_dir()) for path in conf_dir().glob("*/**/*.yaml")}
+    return sorted({"experiment", *(p.as_posix() for p in parents if p.parts[0] != "experiment")})
+
+
+def options(group: str) -> list[str]:
+    """The names that a group of conf/ can be set to."""
+    folder = conf_dir() / group
+    paths = (path.relative_to(folder) for path in folder.rglob("*.yaml"))
+    return sorted(path.with_suffix("").as_posix() for path in paths)
 
 
 def _compose(overrides: Sequence[str], **options: bool) -> DictConfig:
     store_schemas()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return compose("config", overrides=list(overrides), **options)
+
+
+def _drop_overridden_schemas() -> None:
+    """What conf/ says of a launcher or sweeper replaces what a plugin stored under its name."""
+    Plugins.instance()  # which has them store it
+    stored: Any = ConfigStore.instance().repo["hydra"]
+    for group in ("launcher", "sweeper"):
+        for name in options(f"hydra/{group}"):
+            stored[group].pop(f"{name}.yaml", None)
 
 
 def _component_node(group: str, node: DictConfig) -> DictConfig:
@@ -165,38 +237,9 @@ def _object(node: Any, path: str) -> Any:
         return kind(**values)
 
 
-def _parse(overrides: Sequence[str]) -> list[Override]:
-    try:
-        return OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        raise ConfigError(_explain(error, overrides)) from error
-
-
-def _cells(overrides: list[Override]) -> Iterator[list[str]]:
-    """The first cell of a sweep, then one for every further value of each swept key."""
-    values = []
-    for override in overrides:
-        if override.is_sweep_override():
-            key = override.get_key_element()
-            values.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-        else:
-            values.append([override.input_line or ""])
-    first = [options[0] for options in values]
-    yield first
-    for place, options in enumerate(values):
-        for option in options[1:]:
-            yield [*first[:place], option, *first[place + 1 :]]
-
-
-def _check_hydra_keys(overrides: list[Override]) -> None:
-    """Hydra accepts unknown keys in some of its own groups in silence; here they are refused."""
-    keys = [o.key_or_group for o in overrides if o.key_or_group.startswith("hydra.")]
-    if not keys:
-        return
-    choices = [o.input_line or "" for o in overrides if o.key_or_group.startswith("hydra/")]
-    config = _compose(choices, return_hydra_config=True)
-    for key in keys:
-        _refuse_unknown(config, key)
+@functools.cache  # the cells of a sweep share most of theirs
+def _parse_override(override: str) -> Override:
+    return OverridesParser.create().parse_override(override)
 
 
 def _refuse_unknown(config: DictConfig, key: str) -> None:
@@ -227,6 +270,8 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
     unknown = re.search(r"Could not (?:override|delete from config\.) '([^']+)'", str(error))
     if unknown:
         name = unknown[1]
+        if "/" in name:
+            return f"there is no group {name}{nearest(name, groups())}"
         rest = [o for o in overrides if o.lstrip("+~").split("=")[0] != name]
         try:
             _refuse_unknown(_compose(rest, return_hydra_config=True), name)
@@ -246,12 +291,13 @@ def _explain_missing(wanted: str) -> str:
     group, _, name = wanted.rpartition("/")
     if wanted.startswith("experiment/"):
         group, name = "experiment", wanted.removeprefix("experiment/")
-        return f"experiment={name} does not exist{nearest(name, experiments())}"
-    folder = conf_dir() / group
-    if folder.is_dir():
-        names: Iterable[str] = (path.stem for path in folder.glob("*.yaml"))
-        return f"{group}={name} does not exist{nearest(name, names)}"
-    return f"{group}={name} does not exist"
+    try:
+        names = options(group) or [
+            file.removesuffix(".yaml") for file in ConfigStore.instance().list(group)
+        ]
+    except OSError:  # there is no such group
+        names = []
+    return f"{group}={name} does not exist{nearest(name, names)}"
 
 
 def _first_line(error: BaseException) -> str:

@@ -219,9 +219,9 @@ def test_one_compilation_serves_every_block(compiled):
     assert block.experimental_get_tracing_count() == 1
     # Nor does XLA take the place or length of a block for constants, to compile it anew each time.
     short, long = (
-        block.experimental_get_compiler_ir(
-            tf.constant(first), tf.constant(steps), Keys().of(0)
-        )(stage="hlo")
+        block.experimental_get_compiler_ir(tf.constant(first), tf.constant(steps), Keys().of(0))(
+            stage="hlo"
+        )
         for first, steps in np.array([(0, 5), (5, 100)])
     )
     assert short == long

@@ -82,7 +82,7 @@ def multi_worker(config: MultiWorkerConfig, seed: int) -> Runtime:
         strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
     except (tf.errors.OpError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"the workers of TF_CONFIG did not come together: {reason}") from error
+        raise ConfigError(f"the workers did not come together: {reason}") from error
     return Runtime(device, config.jit, strategy, worker)
 
 
@@ -100,7 +100,7 @@ def tpu(config: TpuConfig, seed: int) -> Runtime:
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).split(". ")[0]
         raise ConfigError(f"runtime.name={config.name}: no such TPU answers ({reason})") from error
     _prepare(config, seed)
     return Runtime("TPU", config.jit, tf.distribute.TPUStrategy(resolver))

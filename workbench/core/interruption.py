@@ -30,6 +30,9 @@ class Interruption:
     def listening(self) -> Iterator["Interruption"]:
         """SIGINT, SIGTERM and SIGUSR2 are remembered; a second SIGINT interrupts at once."""
         before = {number: signal.signal(number, self._remember) for number in SIGNALS}
+        around = getattr(before[signal.SIGTERM], "__self__", None)
+        if isinstance(around, Interruption):  # which may have heard one before this one listened
+            self.signal = self.signal or around.signal
         try:
             yield self
         finally:

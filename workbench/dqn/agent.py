@@ -131,14 +131,20 @@ class QAgent(tf.Module):
             loss = self._agent.loss(as_transition(batch), training=True).loss
         return tape.gradient(loss, self._network.trainable_variables), loss
 
-    def apply(self, gradients: list[tf.Tensor]) -> None:
-        """Moves Q by its gradients, and every C updates Q' by tau towards Q."""
-        self._optimizer.apply(gradients)
-        self.updates.assign_add(1)
+    def apply(self, gradients: list[tf.Tensor], due: tf.Tensor | bool = True) -> None:
+        """Moves Q by its gradients, and every C updates Q' by tau towards Q.
+
+        Args:
+          due: false for no update, before the first one; gradients of zero are none to optimizers
+            that have seen no others, and cost less than a conditional.
+        """
+        self._optimizer.apply([tf.where(due, g, tf.zeros_like(g)) for g in gradients], due)
+        self.updates.assign_add(tf.cast(due, tf.int64))
         if self._period == 1:
             self._follow()
         else:
-            tf.cond(self.updates % self._period == 0, self._follow, tf.no_op)
+            follows = (self.updates % self._period == 0) & due
+            tf.cond(follows, self._follow, tf.no_op)
 
     def _follow(self) -> tf.Operation:
         pairs = zip(self._network.variables, self.target_network.variables, strict=True)

@@ -6,6 +6,9 @@ store (o_t, a_t, r_t, o_{t+1}); every few steps descend on
 then. The update and both networks are tf-agents'.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 from tf_agents.networks.network import Network
 
@@ -57,34 +60,55 @@ class DqnLearner(Learner):
         """Q(o, .) of the online network, float32 `[N, A]`."""
         return self.network(observation)[0]
 
-    def learn(self, seed: Seed) -> Metrics:
-        """One training phase: `gradient_steps` updates, or none before learning starts."""
+    def learn(self, seed: Seed, after: Callable[[Seed], Any] = lambda seed: ()) -> tuple:
+        """One training phase: `gradient_steps` updates, or none before learning starts.
+
+        Args:
+          after: what comes right before on every replica; it is compiled with the first gradient,
+            for where there are several replicas each part that is compiled has its price.
+
+        Returns:
+          What `after` found on each replica, and metrics.
+        """
         steps = self.config.gradient_steps
+
+        def begin(step: tf.Tensor) -> tuple:
+            return after(seed.at(step)), self._look(seed.at(step * steps))
+
+        found, first = replicas.each(begin)(seed.step)
         units = (seed.step + 1) * self.units_per_step
         started = (units > self.config.learning_starts) & (
             self.replay.size >= self.config.n_step * self.config.num_envs
         )
-        # A loop with no iterations, not a conditional, which would copy the replay.
         updates = tf.where(started, steps, 0)
 
         def update(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            step = seed.step * steps + tf.cast(i, tf.int64)
-            return i + 1, total + self._update(seed.at(step))
+            at = seed.at(seed.step * steps + tf.cast(i, tf.int64))
+            looked = replicas.each(lambda step: self._look(at.at(step)))(at.step)
+            return i + 1, total + self._move(looked, started)
 
-        _, total = tf.while_loop(lambda i, _: i < updates, update, (0, 0.0))
-        return {"loss": Mean(total, tf.cast(updates, tf.float32))}
+        loss = self._move(first, started)
+        if steps > 1:
+            _, loss = tf.while_loop(lambda i, _: i < updates, update, (1, loss))
+        return found, {"loss": Mean(loss, tf.cast(updates, tf.float32))}
 
-    def _update(self, seed: Seed) -> tf.Tensor:
-        """One update over all replicas' shares of a batch; its loss."""
-        draw, replay = seed("replay"), self.replay
-        if replay.divided:  # every replica has some of the batch
-            batch = replicas.total(replicas.each(replay.offer)(draw))
-            found = replicas.each(lambda b: self.agent.gradients(replay.batch.of(b)))(batch)
-        else:
-            found = replicas.each(lambda d: self.agent.gradients(replay.sample(d)))(draw)
-        gradients, loss = replicas.total(found)
-        replicas.each(self.agent.apply)(gradients)
-        return replicas.first(loss)
+    def _look(self, seed: Seed) -> Any:
+        """This replica's gradients on its share of a batch, or what it has of all shares."""
+        draw = seed("replay")
+        if self.replay.divided:
+            return self.replay.offer(draw)
+        return self.agent.gradients(self.replay.sample(draw))
+
+    def _move(self, looked: Any, started: tf.Tensor) -> tf.Tensor:
+        """Updates by what all replicas found, if learning has started; the loss."""
+        if self.replay.divided:
+            batch = self.replay.batch
+            looked = replicas.each(lambda offers: self.agent.gradients(batch.of(offers)))(
+                replicas.total(looked)
+            )
+        gradients, loss = replicas.total(looked)
+        replicas.each(self.agent.apply)(gradients, started)
+        return tf.where(started, replicas.first(loss), 0.0)
 
 
 class CompiledDqn(DqnLearner):
@@ -102,14 +126,14 @@ class CompiledDqn(DqnLearner):
         return EpisodeState(*(part.variable for part in self._episodes))
 
     def train_step(self, seed: Seed) -> Metrics:
-        collected = replicas.each(lambda step: self._collect(seed.at(step)))(seed.step)
+        collected, metrics = self.learn(seed, after=self._collect)
         sums = self._training.share.sum(collected)
         rates, steps, ended, returns, lengths = tf.unstack(sums)
         return {
             "epsilon": Mean(rates, steps),
             "return": Mean(returns, ended),
             "episode_length": Mean(lengths, ended),
-            **self.learn(seed),
+            **metrics,
         }
 
     def _collect(self, seed: Seed) -> tf.Tensor:
@@ -189,7 +213,7 @@ class FedDqn(DqnLearner):
         replicas.each(insert)(chunk)
 
     def train_step(self, seed: Seed) -> Metrics:
-        return self.learn(seed)
+        return self.learn(seed)[1]
 
     def publish(self) -> list[tf.Tensor]:
         """The Q-network's kernels and biases in turn."""

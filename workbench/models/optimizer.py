@@ -25,11 +25,15 @@ class Optimizer(tf.Module):
         optimizer.build(variables)
         self._variables = list(variables)
 
-    def apply(self, gradients: Sequence[tf.Tensor]) -> None:
-        """Moves the variables by their gradients; inside of `each`."""
+    def apply(self, gradients: Sequence[tf.Tensor], counts: tf.Tensor | bool = True) -> None:
+        """Moves the variables by their gradients; inside of `each`.
+
+        Args:
+          counts: whether this is a step; if not, gradients have to be zero, and all before them.
+        """
         for gradient, variable in zip(gradients, self._variables, strict=True):
             self.optimizer.update_step(gradient, variable)
-        self.optimizer.iterations.assign_add(1)
+        self.optimizer.iterations.assign_add(tf.cast(counts, tf.int64))
 
 
 class ClippedOptimizer(Optimizer):
@@ -62,10 +66,10 @@ class ClippedOptimizer(Optimizer):
         self._norm = norm
         self.update_norm = tf.Variable(0.0, trainable=False, name="update_norm")
 
-    def apply(self, gradients: Sequence[tf.Tensor]) -> None:
+    def apply(self, gradients: Sequence[tf.Tensor], counts: tf.Tensor | bool = True) -> None:
         scale = self._norm / tf.maximum(self._norm, global_norm(gradients))
         before = [variable.read_value() for variable in self._variables]
-        super().apply([gradient * scale for gradient in gradients])
+        super().apply([gradient * scale for gradient in gradients], counts)
         moved = [new - old for new, old in zip(self._variables, before, strict=True)]
         self.update_norm.assign(global_norm(moved))
 

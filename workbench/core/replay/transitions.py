@@ -150,7 +150,7 @@ class TransitionReplay(tf.Module):
 
     def _drawn(self, seed: tf.Tensor) -> tf.Tensor:
         """First transitions of windows, counted over all N from the oldest that is stored."""
-        starts = tf.minimum(self._inserted, self._rows) - self._n_step + 1
+        starts = tf.maximum(tf.minimum(self._inserted, self._rows) - self._n_step + 1, 1)
         return tf.random.stateless_uniform(
             [self.batch.total], seed, minval=0, maxval=starts * self._num_envs, dtype=tf.int64
         )

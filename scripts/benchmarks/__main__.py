@@ -6,11 +6,12 @@ import sys
 from typing import NoReturn
 
 import dqn
+import replicas
 from frame import BenchmarkError, Case, measure, record, show
 
 from workbench.core.config import nearest
 
-SUITES = {"dqn": dqn.CASES}
+SUITES = {"dqn": dqn.CASES, "replicas": replicas.CASES}
 ROUNDS = 3
 
 DESCRIPTION = """\

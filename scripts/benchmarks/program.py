@@ -19,7 +19,8 @@ from workbench.core.config import build
 def main(settings: dict[str, Any]) -> dict[str, float]:
     experiment = instantiate(compose_experiment(settings["overrides"]))
     runtime = build(experiment.runtime, experiment.seed)
-    assembly = build(experiment.algorithm, **experiment.parts, seed=experiment.seed)
+    with runtime.scope():
+        assembly = build(experiment.algorithm, **experiment.parts, seed=experiment.seed)
 
     from workbench.core.program import Program
 

@@ -110,7 +110,9 @@ class Runtime:
     def _compile_part(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def part(*arguments: Any) -> Any:
             specs = tf.nest.map_structure(tf.TensorSpec.from_tensor, arguments)
-            traced = tf.function(function, autograph=False).get_concrete_function(*specs)
+            # As it is called: a default value of an argument is none of a concrete function's.
+            as_called = tf.function(lambda *args: function(*args), autograph=False)
+            traced = as_called.get_concrete_function(*specs)
             return self.compile(lambda *args: traced(*args), self.jit_for(traced))(*arguments)
 
         return part

@@ -34,9 +34,9 @@ def run(sweep, cell):
             time.sleep(0.01)  # until what is to be stopped runs
         return end(folder, "failed", error="loss is not finite")
     if kind == "waits" and not again:
-        while not HEARD:
+        while not HEARD and os.getppid() == PARENT:
             time.sleep(0.01)
-        return end(folder, "preempted", last=True, stopped_by=HEARD[0].name)
+        return end(folder, "preempted", last=True, stopped_by=HEARD[0].name if HEARD else "")
     records = [{"step": 5, "evaluate/return": value}, {"step": 10, "evaluate/return": value - 1}]
     text = "".join(json.dumps(record) + "\n" for record in records)
     (folder / "metrics.jsonl").write_text(text + '{"step": 15, "evalua')  # cut off
@@ -50,7 +50,7 @@ def end(folder, status, note="", last=False, **summary):
 
 
 if __name__ == "__main__":
-    HEARD = []
+    HEARD, PARENT = [], os.getppid()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: HEARD.append(signal.Signals(number)))
     for line in sys.stdin:

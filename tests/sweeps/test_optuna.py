@@ -39,7 +39,7 @@ def test_a_study_goes_on_to_the_number_of_trials_in_all(sweep, tmp_path):
     sweep(*STUDY, GAMMA, "hydra.sweeper.n_trials=2")
     sweep(*STUDY, GAMMA, "hydra.sweeper.n_trials=6")
     parts = [trial.params for trial in trials(sweep)]
-    assert len(parts) == 6
+    assert len({params["algorithm.gamma"] for params in parts}) == 6
     assert set(sweep.starts().values()) == {1}
     status, said = sweep(*STUDY, GAMMA, "hydra.sweeper.n_trials=6")
     assert status == 0

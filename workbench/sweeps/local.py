@@ -88,7 +88,7 @@ class LocalLauncher(SweepLauncher):
     def _stop(self, number: signal.Signals) -> None:
         self._stops += 1
         for worker in self._busy():  # the second one ends a run at once, or should
-            (lambda *_: None)(number if self._stops <= 2 else signal.SIGKILL)
+            worker.send(number if self._stops <= 2 else signal.SIGKILL)
 
     def close(self) -> None:
         while self._workers:

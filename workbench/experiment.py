@@ -165,15 +165,12 @@ class _Run:
         for note in assembly.notes:
             recorder.console.say(note)
         self._position.spend("setup", time.perf_counter() - self._started)
-        try:
+        with assembly.closing():
             for event in parts.train(self._position, interruption):
                 recorder(event)
             if recorder.summary.status == "finished":
                 for artifact in assembly.artifacts:
                     artifact(self._folder.path)
-        finally:
-            if assembly.feed is not None:
-                assembly.feed.close()
 
 
 def _assist(experiment: ExperimentConfig, folder: RunFolder, worker: int) -> Outcome:
@@ -186,9 +183,10 @@ def _assist(experiment: ExperimentConfig, folder: RunFolder, worker: int) -> Out
             processes = parts.runtime.processes
             if parts.resume and (restored := parts.checkpoints.restore()):
                 position, _ = restored
-            for event in parts.train(position, interruption):
-                if isinstance(event, Stopped):
-                    status = event.status
+            with parts.assembly.closing():
+                for event in parts.train(position, interruption):
+                    if isinstance(event, Stopped):
+                        status = event.status
         except ConfigError:
             raise
         except Exception as error:

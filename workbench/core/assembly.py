@@ -1,6 +1,7 @@
 """What an algorithm's builder hands to the experiment."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,3 +26,12 @@ class Assembly:
     artifacts: list[Callable[[Path], list[Path]]] = field(default_factory=list)
     policy: Any = None
     notes: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Frees what the feed holds at the end, whatever that is."""
+        try:
+            yield
+        finally:
+            if self.feed is not None:
+                self.feed.close()

@@ -35,7 +35,7 @@ def main(settings: dict[str, Any]) -> dict[str, float]:
     blocks = math.ceil(settings["timed"] / units / block)
 
     program.run(0, warm_up)
-    before = {quantity: int(counter) for quantity, counter in counters.items()}
+    before = {quantity: int(counter.numpy()) for quantity, counter in counters.items()}
     started = time.perf_counter()
     for index in range(blocks):
         program.run(warm_up + index * block, block)
@@ -43,7 +43,9 @@ def main(settings: dict[str, Any]) -> dict[str, float]:
     if assembly.feed is not None:
         assembly.feed.close()
     counted = {assembly.learner.unit: blocks * block * units}
-    counted |= {quantity: int(counter) - before[quantity] for quantity, counter in counters.items()}
+    counted |= {
+        quantity: int(counter.numpy()) - before[quantity] for quantity, counter in counters.items()
+    }
     return {f"{quantity}/s": count / seconds for quantity, count in counted.items()}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from workbench.core import replicas
-from workbench.core.config import ConfigError
+from workbench.core.config import ConfigError, flat
 from workbench.core.events import Position
 from workbench.core.learner import Feed, Learner
 from workbench.core.runtime import Runtime
@@ -53,7 +53,11 @@ class Checkpoints:
             self._checkpoint = tf.train.Checkpoint(parts=parts)
             self._shared = tf.train.Checkpoint(learner=learner)
         self._feed = feed
-        self._config = _flat(config or {})
+        # As they come back from JSON.
+        self._config = {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in flat(config or {}).items()
+        }
         self._keep = keep
 
     def save(self, position: Position) -> Path:
@@ -254,16 +258,6 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
-    return flat
 
 
 def _reason(error: Exception) -> str:

@@ -7,7 +7,7 @@ import difflib
 import importlib
 import importlib.metadata
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -143,6 +143,17 @@ def load_plugins() -> None:
     """
     for entry in importlib.metadata.entry_points(group="workbench.components"):
         entry.load()
+
+
+def flat(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, by dotted key."""
+    items: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            items |= flat(value, f"{prefix}{key}.")
+        else:
+            items[f"{prefix}{key}"] = value
+    return items
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 Mnih et al. 2015, Algorithm 1: with probability epsilon act at random, else by argmax_a Q(o, a);
 store (o_t, a_t, r_t, o_{t+1}); every few steps descend on
 (r + gamma max_a' Q'(o_{t+1}, a') - Q(o_t, a_t))^2 over a uniform batch, and copy Q to Q' now and
-then. The update and both networks are tf-agents'.
+then. The loss and both networks are tf-agents'.
 """
 
 from collections.abc import Callable
@@ -60,20 +60,20 @@ class DqnLearner(Learner):
         """Q(o, .) of the online network, float32 `[N, A]`."""
         return self.network(observation)[0]
 
-    def learn(self, seed: Seed, after: Callable[[Seed], Any] = lambda seed: ()) -> tuple:
+    def learn(self, seed: Seed, before: Callable[[Seed], Any] = lambda seed: ()) -> tuple:
         """One training phase: `gradient_steps` updates, or none before learning starts.
 
         Args:
-          after: what comes right before on every replica; it is compiled with the first gradient,
+          before: what comes ahead of it on every replica; it is compiled with the first gradient,
             for where there are several replicas each part that is compiled has its price.
 
         Returns:
-          What `after` found on each replica, and metrics.
+          What `before` found on each replica, and metrics.
         """
         steps = self.config.gradient_steps
 
         def begin(step: tf.Tensor) -> tuple:
-            return after(seed.at(step)), self._look(seed.at(step * steps))
+            return before(seed.at(step)), self._look(seed.at(step * steps))
 
         found, first = replicas.each(begin)(seed.step)
         units = (seed.step + 1) * self.units_per_step
@@ -126,7 +126,7 @@ class CompiledDqn(DqnLearner):
         return EpisodeState(*(part.variable for part in self._episodes))
 
     def train_step(self, seed: Seed) -> Metrics:
-        collected, metrics = self.learn(seed, after=self._collect)
+        collected, metrics = self.learn(seed, before=self._collect)
         sums = self._training.share.sum(collected)
         rates, steps, ended, returns, lengths = tf.unstack(sums)
         return {

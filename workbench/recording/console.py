@@ -35,19 +35,10 @@ class RunConsole:
         seconds: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
     ):
-        # The stream decides, not FORCE_COLOR: a log file gets no control characters.
-        self._console = Console(
-            file=stream,
-            force_terminal=stream.isatty(),
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
-            emoji=False,
-        )
+        self._console = plain_console(stream)
         self._title = title
         self._shown = show_progress
-        drawable = self._console.is_terminal and not self._console.is_dumb_terminal
-        self._bar = self._make_bar() if show_progress and drawable else None
+        self._bar = self._make_bar() if show_progress and drawable(self._console) else None
         self._task: Any = None
         self._seconds = seconds
         self._clock = clock
@@ -164,3 +155,22 @@ def against(baseline: Mapping[str, Any]) -> str:
         f"{baseline['measured']:.6g} {VERDICTS[baseline['verdict']]} {baseline['name']}'s "
         f"{baseline['value']:g}{spread} ({baseline['source']})"
     )
+
+
+def plain_console(stream: TextIO, width: int | None = None) -> Console:
+    """A console that prints text as it is."""
+    # The stream decides, not FORCE_COLOR: a log file gets no control characters.
+    return Console(
+        file=stream,
+        force_terminal=stream.isatty(),
+        width=width,
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def drawable(console: Console) -> bool:
+    """Whether a progress bar can be drawn there."""
+    return console.is_terminal and not console.is_dumb_terminal

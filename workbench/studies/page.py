@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from workbench.studies import charts
 from workbench.studies.analysis import PLOTTED, Analysis, Comparison, Standing
-from workbench.studies.reading import RunRecord, SweepRecord
+from workbench.studies.reading import RunRecord, SweepRecord, mapping
 from workbench.studies.statistics import Interval
 from workbench.studies.words import (
     bounds,
@@ -281,7 +281,7 @@ def _rerun(analysis: Analysis) -> list[str]:
 def _origin(analysis: Analysis) -> list[tuple[str, list[str]]]:
     """Code, versions and machines of the runs; what is the same for all is one line."""
     runs = analysis.found.runs
-    machines = [_mapping(run.manifest.get("machine")) for run in runs]
+    machines = [mapping(run.manifest.get("machine")) for run in runs]
     entries = [
         ("Sweeps", [_sweep(sweep) for sweep in analysis.found.sweeps]),
         ("Commits", _tally(run.commit for run in runs)),
@@ -307,7 +307,7 @@ def _tally(values: Iterable[str | None]) -> list[str]:
 def _versions(runs: Sequence[RunRecord]) -> str:
     versions: dict[str, dict[str, None]] = {}
     for run in runs:
-        packages = {"python": run.manifest.get("python"), **_mapping(run.manifest.get("packages"))}
+        packages = {"python": run.manifest.get("python"), **mapping(run.manifest.get("packages"))}
         for name, version in packages.items():
             if version:
                 versions.setdefault(name, {})[str(version)] = None
@@ -326,10 +326,6 @@ def _devices(run: RunRecord) -> str | None:
     if not isinstance(devices, list):
         return None
     return ", ".join(str(device).removeprefix("/physical_device:") for device in devices)
-
-
-def _mapping(values: Any) -> dict[str, Any]:
-    return values if isinstance(values, dict) else {}
 
 
 def _root(runs: Sequence[RunRecord]) -> Path:

@@ -11,15 +11,13 @@ from typing import Any
 import numpy as np
 import yaml  # type: ignore[import-untyped]
 
-from workbench.core.config import ConfigError, nearest
+from workbench.core.config import ConfigError, flat, nearest
 from workbench.core.options import BaselineConfig
 from workbench.recording.folder import RunFolder
+from workbench.recording.settings import YAML_LOADER
 from workbench.sweeps.folder import SweepFolder
 
 FINISHED, UNFINISHED, MISSING = "finished", "unfinished", "missing"
-
-# libyaml's is ten times as fast, where PyYAML was built with it.
-YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Curve = tuple[np.ndarray, np.ndarray]  # steps, in order, and values
 
@@ -66,7 +64,7 @@ class RunRecord:
     @cached_property
     def metrics(self) -> dict[str, float | None]:
         """The last value of each metric; None is one that was not finite."""
-        values = _mapping(self.summary.get("metrics"))
+        values = mapping(self.summary.get("metrics"))
         return {str(name): _number(value) for name, value in values.items()}
 
     @cached_property
@@ -98,7 +96,7 @@ class RunRecord:
     @property
     def commit(self) -> str | None:
         """Of the code, and whether that was changed since."""
-        code = _mapping(self.manifest.get("code"))
+        code = mapping(self.manifest.get("code"))
         commit = code.get("commit")
         return f"{commit}{' with changes' * bool(code.get('modified'))}" if commit else None
 
@@ -106,7 +104,7 @@ class RunRecord:
     def parts(self) -> list[dict[str, Any]]:
         """The processes that the run ran in."""
         parts = self.manifest.get("parts")
-        return [_mapping(part) for part in parts] if isinstance(parts, list) else []
+        return [mapping(part) for part in parts] if isinstance(parts, list) else []
 
 
 @dataclass(frozen=True)
@@ -177,16 +175,6 @@ def read_curves(path: Path, names: Iterable[str]) -> tuple[dict[str, Curve], int
             if (value := _number(record.get(name))) is not None:
                 series[step] = value
     return {name: _curve(series) for name, series in values.items() if series}, damaged
-
-
-def flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, by dotted key."""
-    if not isinstance(values, dict):
-        return {prefix: values}
-    items: dict[str, Any] = {}
-    for key, value in values.items():
-        items |= flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return items
 
 
 def _folders(path: Path, notes: list[str]) -> Iterator[Path]:
@@ -298,11 +286,12 @@ def _number(value: Any) -> float | None:
 
 
 def _numbers(values: Any) -> dict[str, float]:
-    numbers = {str(name): _number(value) for name, value in _mapping(values).items()}
+    numbers = {str(name): _number(value) for name, value in mapping(values).items()}
     return {name: value for name, value in numbers.items() if value is not None}
 
 
-def _mapping(values: Any) -> dict[str, Any]:
+def mapping(values: Any) -> dict[str, Any]:
+    """The values, if they are a mapping at all; what is damaged may be anything."""
     return values if isinstance(values, dict) else {}
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
+from workbench.recording.console import drawable, plain_console
 from workbench.sweeps.result import Result
 
 WIDE = 1000  # characters; no line of a log is folded
@@ -22,19 +22,8 @@ class SweepConsole:
 
     def __init__(self, stream: TextIO, folder: str):
         self._folder = folder
-        terminal = stream.isatty()
-        # The stream decides, not FORCE_COLOR: a log file gets no control characters.
-        self._console = Console(
-            file=stream,
-            force_terminal=terminal,
-            width=None if terminal else WIDE,
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
-            emoji=False,
-        )
-        drawable = self._console.is_terminal and not self._console.is_dumb_terminal
-        self._bar = self._make_bar() if drawable else None
+        self._console = plain_console(stream, None if stream.isatty() else WIDE)
+        self._bar = self._make_bar() if drawable(self._console) else None
         self._task: Any = None
         self._total = self._ended = self._failed = 0
         self._states: dict[str, str] = {}  # of cells that are under way

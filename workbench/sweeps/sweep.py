@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from workbench.compose import parse_overrides
 from workbench.core.config import ConfigError
+from workbench.core.interruption import SIGNALS
 from workbench.schema import ExperimentConfig, SweepConfig
 from workbench.sweeps.composer import Composer
 from workbench.sweeps.console import SweepConsole
@@ -181,8 +182,7 @@ class Sweep:
     @contextmanager
     def _listening(self) -> Iterator[None]:
         """Signals wait in `signals` for the launcher, which passes them on to the cells."""
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
-        before = {number: signal.signal(number, self._remember) for number in numbers}
+        before = {number: signal.signal(number, self._remember) for number in SIGNALS}
         try:
             yield
         finally:

@@ -1,0 +1,1 @@
+"""Differentially private training: mechanisms, per-example clipping, accounting and audits."""

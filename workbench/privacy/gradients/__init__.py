@@ -1,0 +1,1 @@
+"""Per-example gradients of Keras models: their norms, and one weighted sum of them."""

@@ -22,6 +22,7 @@ STACK = (
 )
 EXTRAS = {
     "box2d": "LunarLander and its kin: pip install 'workbench[box2d]'",
+    "ray": "hydra/launcher=ray: pip install 'workbench[ray]'",
     "mlflow": "recorder=mlflow: pip install 'workbench[mlflow]'",
 }
 DATA_SETS = ("mnist", "fashion_mnist", "shakespeare", "posteriordb", "nist_strd")

@@ -53,5 +53,6 @@ if __name__ == "__main__":
     HEARD, PARENT = [], os.getppid()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: HEARD.append(signal.Signals(number)))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
     for line in sys.stdin:
         print(json.dumps(run(Path(sys.argv[1]), line.strip())), flush=True)

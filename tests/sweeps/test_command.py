@@ -24,7 +24,7 @@ CARTPOLE = "experiment=dqn/cartpole"
         ([CARTPOLE, "seed=0,1", "sweep.fail_fast=maybe"], "sweep.fail_fast: Value 'maybe'"),
         ([CARTPOLE, "seed=0,1", "sweep.objectives=[]"], "sweep.objectives=[] names none"),
         ([CARTPOLE, "seed=0,1", "hydra/launcher=locl"], "did you mean local?"),
-        ([CARTPOLE, "seed=0,1", "hydra/launcher=basic"], "choose from local, slurm"),
+        ([CARTPOLE, "seed=0,1", "hydra/launcher=basic"], "choose from local, ray, slurm"),
         ([CARTPOLE, "seed=0,1", "hydra/sweeper=optun"], "did you mean optuna?"),
         ([CARTPOLE, "seed=0,1", "hydra/sweper=optuna"], "did you mean hydra/sweeper?"),
         ([CARTPOLE, "seed=0,1", "hydra.launcher.job=1"], "did you mean hydra.launcher.jobs?"),

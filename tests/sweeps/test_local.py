@@ -13,7 +13,8 @@ from unittest.mock import Mock
 import pytest
 
 from workbench.cli import main
-from workbench.sweeps.local import LocalLauncher, _Kind
+from workbench.sweeps.kind import Kind
+from workbench.sweeps.local import LocalLauncher
 from workbench.sweeps.process import WorkerProcess
 
 
@@ -120,7 +121,7 @@ def test_other_devices_or_threads_need_another_process(sweep):
 
 def test_a_process_goes_on_with_cells_that_use_its_program():
     launcher = LocalLauncher(jobs=2)
-    cells = {f"{gamma} {seed}": _Kind({}, {"gamma": gamma}) for seed in "12" for gamma in "abc"}
+    cells = {f"{gamma} {seed}": Kind({}, {"gamma": gamma}) for seed in "12" for gamma in "abc"}
     started = []
     for cell in (None, "busy"):  # an idle process, and one at work
         name = launcher._next(cells)

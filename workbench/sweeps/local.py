@@ -14,6 +14,7 @@ import psutil
 from workbench.core.config import AT_LEAST_ONE, POSITIVE, require
 from workbench.sweeps.folder import SweepFolder
 from workbench.sweeps.frozen import read_frozen
+from workbench.sweeps.kind import Kind
 from workbench.sweeps.launcher import CellEvent, SweepLauncher
 from workbench.sweeps.process import WorkerProcess
 
@@ -32,24 +33,6 @@ class LocalSettings:
         require(self, jobs=AT_LEAST_ONE, memory_gib=POSITIVE)
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """What cells must share to run in one process, and to use one compiled program.
-
-    Attributes:
-      runtime: TensorFlow cannot change its devices and threads.
-      program: all that a cell is, but its seed.
-    """
-
-    runtime: Mapping[str, Any]
-    program: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, config: Mapping[str, Any]) -> "_Kind":
-        program = {key: value for key, value in config.items() if key not in ("seed", "run")}
-        return cls(config.get("runtime") or {}, program)
-
-
 class LocalLauncher(SweepLauncher):
     """Runs cells in a few long-lived processes, each of which starts TensorFlow once.
 
@@ -61,12 +44,12 @@ class LocalLauncher(SweepLauncher):
 
     def __init__(self, **settings: Any):
         super().__init__(**settings)
-        self._workers: dict[WorkerProcess, _Kind] = {}  # with what each is at, or was
+        self._workers: dict[WorkerProcess, Kind] = {}  # with what each is at, or was
         self._memory_for: int | None = None
         self._stops = 0
 
     def _run_cells(self, sweep: SweepFolder, names: Sequence[str]) -> Iterator[CellEvent | None]:
-        waiting = {name: _Kind.of(read_frozen(sweep, name)) for name in names}
+        waiting = {name: Kind.of(read_frozen(sweep, name)) for name in names}
         jobs = self._jobs([kind.runtime for kind in waiting.values()])
         while waiting or self._busy():
             while waiting and not self._stops and len(self._busy()) < jobs:
@@ -97,7 +80,7 @@ class LocalLauncher(SweepLauncher):
     def _busy(self) -> list[WorkerProcess]:
         return [worker for worker in self._workers if worker.cell is not None]
 
-    def _next(self, waiting: Mapping[str, "_Kind"]) -> str:
+    def _next(self, waiting: Mapping[str, Kind]) -> str:
         """The cell to start: one that an idle process has the program of, else that none has."""
         idle = [kind for worker, kind in self._workers.items() if worker.cell is None]
         wished = chain(
@@ -107,7 +90,7 @@ class LocalLauncher(SweepLauncher):
         )
         return next(wished)
 
-    def _start(self, sweep: SweepFolder, name: str, kind: "_Kind", jobs: int) -> None:
+    def _start(self, sweep: SweepFolder, name: str, kind: Kind, jobs: int) -> None:
         """Starts a cell in an idle process, or a new one where none has its devices."""
         idle = [worker for worker in self._workers if worker.cell is None]
         fit = [worker for worker in idle if self._workers[worker].runtime == kind.runtime]

@@ -20,6 +20,7 @@ MODULES = {
     "BasicSweeper": "workbench.sweeps.basic",
     "OptunaSweeper": "workbench.sweeps.optuna",
     "LocalLauncher": "workbench.sweeps.local",
+    "RayLauncher": "workbench.sweeps.ray",
     "SlurmLauncher": "workbench.sweeps.slurm",
 }
 NAMESPACE = "hydra_plugins.workbench."  # Hydra takes plugins from its own namespace only

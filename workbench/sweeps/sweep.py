@@ -69,7 +69,7 @@ class Sweep:
 
     def __call__(self, config: Any) -> NoReturn:
         """What a launcher that is not Workbench's would call for a cell."""
-        raise ConfigError("this launcher cannot run cells; choose hydra/launcher=local or slurm")
+        raise ConfigError("this launcher cannot run cells; choose local, ray or slurm")
 
     def __enter__(self) -> "Sweep":
         self._held.enter_context(self._listening())

@@ -16,7 +16,7 @@ import threading
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from workbench.core.config import ConfigError
-from workbench.core.interruption import Interruption
+from workbench.core.interruption import SIGNALS, Interruption
 from workbench.recording.quiet import quiet
 from workbench.sweeps.cell import run_cell
 
@@ -42,6 +42,7 @@ def main(sweep: str) -> int:
     names: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(sys.stdin, names), daemon=True).start()
     with Interruption().listening():
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # Ray's processes block SIGINT
         with quiet():  # this starts TensorFlow
             from workbench.core.warm import WarmProgram
         warm = WarmProgram()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from workbench.core.config import AT_LEAST_ONE, register, require
+from workbench.core.config import AT_LEAST_ONE, POSITIVE, ConfigError, register, require
 
 
 @register("network", "mlp")
@@ -25,3 +25,101 @@ class MlpConfig:
             activation=("relu", "tanh"),
             initializer=("fan_in", "he"),
         )
+
+
+@dataclass
+class TemperedSigmoidConfig:
+    """s · sigmoid(T x) - o (Papernot et al. 2021); as it stands here, it is tanh."""
+
+    scale: float = 2.0
+    inverse_temperature: float = 2.0
+    offset: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(self, scale=POSITIVE, inverse_temperature=POSITIVE)
+
+
+@register("network", "cnn")
+@dataclass
+class CnnConfig:
+    """Convolutions, each with its activation and pooling, then dense layers."""
+
+    # Of the convolutions, first to last: how many filters, of what size, how far apart, and
+    # whether zeros keep the edges in ("same") or not ("valid").
+    filters: list[int] = field(default_factory=lambda: [16, 32])
+    kernels: list[int] = field(default_factory=lambda: [3, 3])
+    strides: list[int] = field(default_factory=lambda: [1, 1])
+    padding: list[str] = field(default_factory=lambda: ["same", "same"])
+    # Window of the largest value that is taken after each of them, and its stride, which null makes
+    # the window; a null window is no pooling.
+    pool: int | None = 2
+    pool_stride: int | None = None
+    # Units of the hidden dense layers, first to last.
+    layers: list[int] = field(default_factory=lambda: [32])
+    activation: str = "relu"
+    # What activation=tempered_sigmoid is.
+    tempered_sigmoid: TemperedSigmoidConfig = field(default_factory=TemperedSigmoidConfig)
+    # Groups of channels that are normalised (Wu & He 2018): of the input, without parameters, and
+    # after each convolution. Null: not.
+    input_groups: int | None = None
+    groups: int | None = None
+
+    def __post_init__(self) -> None:
+        require(
+            self,
+            filters=AT_LEAST_ONE,
+            kernels=AT_LEAST_ONE,
+            strides=AT_LEAST_ONE,
+            pool=AT_LEAST_ONE,
+            pool_stride=AT_LEAST_ONE,
+            layers=AT_LEAST_ONE,
+            activation=("relu", "tanh", "tempered_sigmoid"),
+            input_groups=AT_LEAST_ONE,
+            groups=AT_LEAST_ONE,
+        )
+        for name in ("kernels", "strides", "padding"):
+            values = getattr(self, name)
+            if len(values) != len(self.filters):
+                raise ConfigError(
+                    f"{name}={values} are {len(values)}, and filters={self.filters} "
+                    f"{len(self.filters)}; give one of each for a convolution"
+                )
+        for padding in self.padding:
+            if padding not in ("same", "valid"):
+                raise ConfigError(f"padding={padding} is not a choice; choose from same, valid")
+        for filters in self.filters:
+            if self.groups is not None and filters % self.groups:
+                raise ConfigError(
+                    f"groups={self.groups} do not divide {filters} filters; choose a divisor"
+                )
+
+
+@register("network", "linear")
+@dataclass
+class LinearConfig:
+    """One linear layer: multinomial logistic regression."""
+
+    # Groups of the features' last axis that are normalised first, without parameters (Wu & He 2018;
+    # for scattering features: Tramèr & Boneh 2021). Null: they stay as they are.
+    input_groups: int | None = None
+
+    def __post_init__(self) -> None:
+        require(self, input_groups=AT_LEAST_ONE)
+
+
+@register("network", "lstm")
+@dataclass
+class LstmConfig:
+    """A long short-term memory and a linear layer on its last state.
+
+    It reads the rows of an image, or tokens.
+    """
+
+    units: int = 128
+    # How many tokens there are, for features that are numbers of tokens; null for others.
+    vocabulary: int | None = None
+    # Length of a token's vector.
+    embedding: int = 32
+
+    def __post_init__(self) -> None:
+        require(self, units=AT_LEAST_ONE, vocabulary=AT_LEAST_ONE, embedding=AT_LEAST_ONE)

@@ -14,6 +14,7 @@ from workbench.compose import dump_experiment
 from workbench.core.config import ConfigError, build
 from workbench.core.events import Event, Position, Stopped
 from workbench.core.interruption import Interruption
+from workbench.core.news import heard_by
 from workbench.core.options import RuntimeConfig
 from workbench.recording.folder import RunFolder
 from workbench.recording.quiet import quiet
@@ -30,7 +31,16 @@ if TYPE_CHECKING:
 EXIT_STATUS = {"finished": 0, "failed": 1, "preempted": 75, "interrupted": 130}
 
 # What a run's numbers depend on, and its parts must therefore share.
-BINDING = ("seed", "algorithm", "environment", "network", "runtime")
+BINDING = (
+    "seed",
+    "algorithm",
+    "dataset",
+    "environment",
+    "features",
+    "network",
+    "privacy",
+    "runtime",
+)
 BINDING_TRAIN = ("log_every", "evaluate_every", "judge", "mode")
 
 
@@ -154,7 +164,8 @@ class _Run:
         import tensorflow as tf
 
         experiment, recorder = self._experiment, self._recorder
-        parts = _parts(experiment, self._folder, resume, self._warm)
+        with heard_by(recorder.console.phase):
+            parts = _parts(experiment, self._folder, resume, self._warm)
         self._processes = parts.runtime.processes
         assembly = parts.assembly
         if resume and (restored := parts.checkpoints.restore()):
@@ -266,5 +277,5 @@ def _leave_threads_behind(status: int) -> None:
 
 def binding(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that the parts of one run must share."""
-    shared = {name: settings[name] for name in BINDING}
+    shared = {name: settings[name] for name in BINDING if settings.get(name) is not None}
     return shared | {"train": {name: settings["train"][name] for name in BINDING_TRAIN}}

@@ -7,13 +7,15 @@ from workbench.core.config import ConfigError, Limits, require
 from workbench.core.options import BaselineConfig, TrainConfig
 
 # Importing a configuration module registers what is in it.
+from workbench.datasets import config as _datasets  # noqa: F401
 from workbench.dqn import config as _dqn  # noqa: F401
 from workbench.environments import config as _environments  # noqa: F401
 from workbench.models import config as _models  # noqa: F401
+from workbench.privacy import config as _privacy  # noqa: F401
 from workbench.recording import config as _recording  # noqa: F401
 
 # Groups that an algorithm may need, and lists in its `parts` when it does.
-PARTS = ("environment", "network")
+PARTS = ("dataset", "environment", "features", "network", "privacy")
 
 
 @dataclass
@@ -53,8 +55,11 @@ class ExperimentConfig:
     run: RunConfig = field(default_factory=RunConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     algorithm: Any = None
+    dataset: Any = None
     environment: Any = None
+    features: Any = None
     network: Any = None
+    privacy: Any = None
     runtime: Any = None
     recorder: Any = None
     baseline: BaselineConfig | None = None

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
-from workbench.core.random import Seed
+from workbench.core.random import Seed, normal
 from workbench.core.streams import stream_key
 
 ERROR_RATE = 1e-6  # of each statistical test on draws that are what they should be
@@ -102,3 +102,32 @@ def test_neighbouring_draws_are_independent(pair):
     }[pair]()
     table, _, _ = np.histogram2d(one[:-1], other, bins=cells, range=[[0, 1], [0, 1]])
     assert scipy.stats.chisquare(table.ravel()).pvalue > ERROR_RATE
+
+
+def test_normal_numbers_are_normal_and_independent():
+    rows = np.stack([normal([1001], tf.constant([9, step], tf.int64)) for step in range(400)])
+    drawn = rows.ravel().astype(float)
+    assert scipy.stats.kstest(drawn, "norm").pvalue > ERROR_RATE
+    z = (np.square(drawn).mean() - 1) * np.sqrt(len(drawn) / 2)
+    assert abs(z) < scipy.stats.norm.isf(ERROR_RATE / 2)
+    # Both numbers of a pair share a radius: their squares would betray a wrong angle.
+    for power in (1, 2):
+        first, second = rows[:, :500] ** power, rows[:, 501:] ** power
+        assert scipy.stats.pearsonr(first.ravel(), second.ravel()).pvalue > ERROR_RATE
+        assert scipy.stats.pearsonr(rows[1:].ravel(), rows[:-1].ravel()).pvalue > ERROR_RATE
+
+
+def test_normal_numbers_have_tails():
+    drawn = np.abs(normal([20_000_000], tf.constant([3, 4], tf.int64)))
+    for bound in (4, 5):
+        beyond, expected = int((drawn > bound).sum()), 2 * scipy.stats.norm.sf(bound)
+        assert scipy.stats.binomtest(beyond, len(drawn), expected).pvalue > ERROR_RATE
+
+
+def test_normal_numbers_are_the_same_compiled_or_not():
+    def draw(seed):
+        return normal([3, 7], seed)
+
+    seed = tf.constant([2**32 - 1, 2**31 + 1], tf.int64)
+    compiled = tf.function(draw, jit_compile=True)(seed)
+    np.testing.assert_allclose(tf.function(draw)(seed), compiled, rtol=1e-5, atol=1e-6)

@@ -28,10 +28,14 @@ class Learner(tf.Module):
     Attributes:
       unit: what the algorithm's budget counts, in the plural ("environment steps").
       units_per_step: how many of them one `train_step` takes.
+      limit: the most steps that may ever be taken, whatever the budget; None is any number.
+      limited_by: what ends a run that has taken them.
     """
 
     unit: str = "steps"
     units_per_step: int = 1
+    limit: int | None = None
+    limited_by: str = ""
 
     @abstractmethod
     def train_step(self, seed: Seed) -> Metrics:
@@ -49,6 +53,10 @@ class Learner(tf.Module):
     @abstractmethod
     def evaluate(self, seed: Seed) -> Metrics:
         """Judges the current state without changing it; traceable."""
+
+    def account(self, step: int) -> dict[str, float]:
+        """What is known of the state after `step` steps without looking at it: a budget spent."""
+        return {}
 
     def absorb(self, chunk: Any) -> None:
         """Takes a feed's chunk of host data into the state; traceable."""

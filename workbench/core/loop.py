@@ -53,7 +53,9 @@ class _Training:
     ):
         per_step = program.learner.units_per_step
         self._units_per_step = per_step
-        self._budget = math.ceil(config.budget / per_step)
+        budget, limit = math.ceil(config.budget / per_step), program.learner.limit
+        self._limited = limit is not None and limit < budget
+        self._budget = limit if limit is not None and limit < budget else budget
         self._block = max(1, config.log_every // per_step)
         self._evaluate_every = (
             max(1, config.evaluate_every // per_step) if config.evaluate_every else None
@@ -178,7 +180,7 @@ class _Training:
         if stop.patience is not None and position.stale >= stop.patience:
             return "finished", "early stopping"
         if position.step >= self._budget:
-            return "finished", "budget"
+            return "finished", self._program.learner.limited_by if self._limited else "budget"
         if late:
             return "finished", "time limit"
         return None

@@ -37,7 +37,8 @@ class Program:
         block = self._block or self.compile()
         if self.feed is None:
             first, count = tf.constant(first_step, tf.int64), tf.constant(steps, tf.int64)
-            return _ratios(block(first, count, self._keys.of(self.seed)))
+            means = block(first, count, self._keys.of(self.seed))
+            return _ratios(means) | self.learner.account(first_step + steps)
         keys, sums = self._keys.of(self.seed), list[dict[str, Mean]]()
         for step in range(first_step, first_step + steps):
             # Converted here, at a fraction of what the call would take for it.
@@ -46,7 +47,8 @@ class Program:
             self.feed.receive(published)
             sums.append(means)
         totals = tf.nest.map_structure(lambda *values: tf.add_n(values), *sums)
-        return _ratios(totals) | self.feed.metrics()
+        account = self.learner.account(first_step + steps)
+        return _ratios(totals) | self.feed.metrics() | account
 
     def evaluate(self, index: int) -> dict[str, float]:
         """Evaluates the learner; `index` seeds it, so every evaluation has draws of its own."""
@@ -57,7 +59,8 @@ class Program:
                 return metrics
         if self._evaluate is None:
             self._evaluate = self._compile_evaluation()
-        return _ratios(self._evaluate(tf.constant(index, tf.int64), self._keys.of(self.seed)))
+        metrics = self._evaluate(tf.constant(index, tf.int64), self._keys.of(self.seed))
+        return _ratios(metrics) | self.learner.account(index)
 
     def compile(self) -> Callable[..., Any]:
         """Traces and compiles ahead of the first block, so that its time can be told apart.

@@ -6,7 +6,8 @@ of the same bits in another way than TensorFlow's kernels do, so that `runtime.j
 a run's numbers depend on; integers are the same either way.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -68,6 +69,26 @@ class Seed:
     def at(self, step: tf.Tensor | int) -> "Seed":
         """The same streams at another step, e.g. one that an inner loop counts."""
         return Seed(self._root, step, self._path, self._find)
+
+
+def normal(shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
+    """Standard normal float32 numbers, the same up to rounding whether XLA draws them or not.
+
+    Box & Muller 1958, on 32 bits each for radius and angle: no number is beyond 6.8.
+
+    Args:
+      seed: int64 `[2]`, see `Seed`; XLA looks at 32 bits of a step.
+    """
+    numbers = math.prod(shape)
+    half = (numbers + 1) // 2
+    bits = tf.random.stateless_uniform([2, half], seed, None, None, tf.int32)
+    # In (0, 1): the sign's bit is a bit like the others. Small ones keep all their bits, where a
+    # radius is large.
+    uniform = tf.cast(tf.bitcast(bits, tf.uint32), tf.float32) * 2.0**-32 + 2.0**-33
+    radius = tf.sqrt(-2.0 * tf.math.log(tf.minimum(uniform[0], 1 - 2.0**-24)))
+    angle = (2 * math.pi) * uniform[1]
+    drawn = tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], 0)
+    return tf.reshape(drawn[:numbers], shape)
 
 
 def _key(root: int, stream: str) -> int:

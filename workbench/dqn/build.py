@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from workbench.core.assembly import Assembly
+from workbench.core.config import ConfigError
 from workbench.core.config import build as build_component
 from workbench.dqn.actor import GymnasiumFeed
 from workbench.dqn.agent import q_network
@@ -18,6 +19,8 @@ from workbench.models.config import MlpConfig
 
 def build(config: DqnConfig, *, environment: Any, network: MlpConfig, seed: int) -> Assembly:
     """A DQN on compiled environments where they are ours, on a feed of gymnasium's elsewhere."""
+    if not isinstance(network, MlpConfig):
+        raise ConfigError("network: Q-networks are multilayer perceptrons; choose network=mlp")
     made = build_component(environment)
     if isinstance(made, Environment):
         q_values = q_network(network, made.observation, made.num_actions)

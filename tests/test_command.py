@@ -46,7 +46,7 @@ CARTPOLE = "experiment=dqn/cartpole"
         ([CARTPOLE, "--fast"], "there is no option --fast"),
         ([CARTPOLE, "environment=gymnasium", "environment.id=CartPol-v1"], "did you mean CartPole"),
         ([CARTPOLE, "environment=gymnasium", "environment.id=Pendulum-v1"], "only Discrete"),
-        (["epsilon"], "not in this version"),
+        (["epsilon"], "epsilon needs examples=N"),
         (["report", "runs"], "runs is not there"),
         (["list", "dqm"], "did you mean dqn?"),
         (["resume", "runs/none"], "runs/none is not there"),
@@ -141,6 +141,7 @@ def test_bash_completes_a_line():
         ["list"],
         ["show", CARTPOLE],
         ["_complete", "workbench", CARTPOLE, "|"],
+        ["epsilon", "examples=1000", "batch=50", "noise=2", "steps=10"],
         ["sed=1"],
     ],
 )

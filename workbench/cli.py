@@ -17,12 +17,13 @@ workbench runs reinforcement and federated learning experiments.
   workbench show experiment=NAME [KEY=VALUE]  the composed configuration
   workbench resume RUN [KEY=VALUE ...]        go on from a run folder's last checkpoint
   workbench report PATH [PATH ...]            statistics and plots over runs and sweeps
+  workbench epsilon KEY=VALUE ...             privacy: epsilon from noise, or noise for an epsilon
   workbench doctor                            devices, versions and data of this machine
   workbench completion bash                   a script that completes all of this
 
 Every run takes seed=N, run.dir=FOLDER, train.budget=N and runtime=cpu|gpu.
 A sweep takes KEY=A,B, range(A,B) and glob(PATTERN), sweep.dir=FOLDER (one that is there is gone on
-with), sweep.fail_fast=true, hydra/launcher=local|slurm and hydra/sweeper=basic|optuna.
+with), sweep.fail_fast=true, hydra/launcher=local|slurm|ray and hydra/sweeper=basic|optuna.
 The first thing to try:  workbench experiment=dqn/cartpole
 """
 
@@ -31,7 +32,6 @@ OK, FAILED, WRONG, PREEMPTED, INTERRUPTED = 0, 1, 2, 75, 130
 # Announced by the design, not there yet: said plainly, rather than taken for an override.
 LATER = {
     "reproduce": "reproductions of papers",
-    "epsilon": "the privacy calculator",
 }
 
 
@@ -118,6 +118,14 @@ def _report(arguments: list[str]) -> int:
     return report(arguments)
 
 
+def _epsilon(arguments: list[str]) -> int:
+    from workbench.compose import check_overrides
+    from workbench.privacy.calculator import calculate
+
+    calculate(arguments, check_overrides)
+    return OK
+
+
 def _doctor(arguments: list[str]) -> int:
     _at_most(arguments, 0, "doctor")
     from workbench.doctor import examine
@@ -150,6 +158,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "show": _show,
     "resume": _resume,
     "report": _report,
+    "epsilon": _epsilon,
     "doctor": _doctor,
     "completion": _completion,
     "_complete": _complete,

@@ -7,8 +7,9 @@ from omegaconf import DictConfig
 
 from workbench.compose import compose_experiment, experiments, groups, options
 from workbench.core.config import ConfigError, nearest
+from workbench.privacy.calculator import KEYS
 
-COMMANDS = ("list", "show", "resume", "report", "doctor", "completion")
+COMMANDS = ("list", "show", "resume", "report", "epsilon", "doctor", "completion")
 
 BASH = """\
 _workbench_complete() {
@@ -55,6 +56,8 @@ def _choices(before: Sequence[str], current: str) -> Iterable[str]:
         return [str(path.parent) for path in Path("runs").glob("**/manifest.json")]
     if before and before[0] in ("report", "doctor", "completion"):
         return ["bash", "zsh"] if before[0] == "completion" else []
+    if before and before[0] == "epsilon" and "experiment=" not in " ".join([*before, current]):
+        return [*(f"{key}=" for key in KEYS), "experiment="]
     commands = COMMANDS if not before else ()
     group, equals, _ = current.partition("=")
     if group == "sweep.dir":

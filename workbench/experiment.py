@@ -182,6 +182,8 @@ class _Run:
             if recorder.summary.status == "finished":
                 for artifact in assembly.artifacts:
                     artifact(self._folder.path)
+                for verdict in assembly.verdicts:
+                    recorder.console.say(verdict())
 
 
 def _assist(experiment: ExperimentConfig, folder: RunFolder, worker: int) -> Outcome:

@@ -17,6 +17,7 @@ class Assembly:
       feed: the host's side, for learners that take one.
       artifacts: called with the run folder when training has ended; each writes files there and
         returns their paths.
+      verdicts: called when training has ended; each gives a line that the user should see then.
       policy: what the learner has learned in a form to use from Python, if it has one.
       notes: lines that the user should see at the start.
     """
@@ -24,6 +25,7 @@ class Assembly:
     learner: Learner
     feed: Feed | None = None
     artifacts: list[Callable[[Path], list[Path]]] = field(default_factory=list)
+    verdicts: list[Callable[[], str]] = field(default_factory=list)
     policy: Any = None
     notes: list[str] = field(default_factory=list)
 

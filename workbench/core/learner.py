@@ -58,6 +58,10 @@ class Learner(tf.Module):
         """What is known of the state after `step` steps without looking at it: a budget spent."""
         return {}
 
+    def examine(self) -> dict[str, float]:
+        """What the host finds in the state at an evaluation, beside what `evaluate` judges."""
+        return {}
+
     def absorb(self, chunk: Any) -> None:
         """Takes a feed's chunk of host data into the state; traceable."""
         raise NotImplementedError(f"{type(self).__name__} takes no feed")

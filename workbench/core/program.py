@@ -59,8 +59,8 @@ class Program:
                 return metrics
         if self._evaluate is None:
             self._evaluate = self._compile_evaluation()
-        metrics = self._evaluate(tf.constant(index, tf.int64), self._keys.of(self.seed))
-        return _ratios(metrics) | self.learner.account(index)
+        means = self._evaluate(tf.constant(index, tf.int64), self._keys.of(self.seed))
+        return _ratios(means) | self.learner.account(index) | self.learner.examine()
 
     def compile(self) -> Callable[..., Any]:
         """Traces and compiles ahead of the first block, so that its time can be told apart.

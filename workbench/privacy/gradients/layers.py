@@ -12,11 +12,10 @@ import tensorflow as tf
 
 from workbench.core.config import ConfigError
 from workbench.privacy.gradients import recurrent
-from workbench.privacy.gradients.taps import Found, Rule, Tap, anything
+from workbench.privacy.gradients.taps import Found, Layer, Rule, Tap, anything
 from workbench.privacy.gradients.uses import Lookup, Outer, Whole
 
-keras = tf.keras.layers
-Layer = tf.keras.layers.Layer
+keras: Any = tf.keras.layers
 
 # Layers whose outputs for one example depend on the others.
 MIXING = (keras.BatchNormalization,)
@@ -38,13 +37,15 @@ def rule_of(layer: Layer) -> Rule | None:
             return rule
     if isinstance(layer, keras.RNN):
         return anything
-    parts = [part for part in layer.submodules if isinstance(part, Layer)]
+    parts = [part for part in layer.submodules if isinstance(part, keras.Layer)]
     own = {id(variable) for variable in layer.trainable_variables}
     of_parts = {id(variable) for part in parts for variable in part.trainable_variables}
     return None if own <= of_parts else anything
 
 
-def dense(tap: Tap, layer: keras.Dense, call: Rule, inputs: tf.Tensor) -> tf.Tensor:
+def dense(tap: Tap, layer: Layer, call: Rule, inputs: tf.Tensor) -> tf.Tensor:
+    """Dense, at every place that it is used."""
+
     def uses(g: tf.Tensor) -> Found:
         yield layer.kernel, Outer(tap.places(inputs), tap.places(g), layer.kernel.shape)
         yield from _bias(tap, layer, g)
@@ -52,7 +53,8 @@ def dense(tap: Tap, layer: keras.Dense, call: Rule, inputs: tf.Tensor) -> tf.Ten
     return _activated(tap, layer, call, inputs, uses)
 
 
-def einsum_dense(tap: Tap, layer: keras.EinsumDense, call: Rule, inputs: tf.Tensor) -> tf.Tensor:
+def einsum_dense(tap: Tap, layer: Layer, call: Rule, inputs: tf.Tensor) -> tf.Tensor:
+    """EinsumDense, of which attention is made: a dense layer once axes are in order."""
     given, kernel, made = _labels(layer.equation, inputs.shape.rank)
     contracted = "".join(x for x in kernel if x in given)
     produced = "".join(x for x in kernel if x in made)
@@ -72,6 +74,8 @@ def einsum_dense(tap: Tap, layer: keras.EinsumDense, call: Rule, inputs: tf.Tens
 
 
 def convolution(tap: Tap, layer: Layer, call: Rule, inputs: tf.Tensor) -> tf.Tensor:
+    """Conv1D and Conv2D: a dense layer on every patch."""
+
     def uses(g: tf.Tensor) -> Found:
         patches = tap.places(_patches(layer, inputs))
         yield layer.kernel, Outer(patches, tap.places(g), layer.kernel.shape)
@@ -81,13 +85,14 @@ def convolution(tap: Tap, layer: Layer, call: Rule, inputs: tf.Tensor) -> tf.Ten
 
 
 def depthwise(tap: Tap, layer: Layer, call: Rule, inputs: tf.Tensor) -> tf.Tensor:
+    """DepthwiseConv1D and DepthwiseConv2D: small enough for every example's own kernel."""
     *window, channels, multiplier = layer.depthwise_kernel.shape
 
     def uses(g: tf.Tensor) -> Found:
         patches = tap.places(_patches(layer, inputs))
         size = [tap.examples, patches.shape[1]]
         patches = tf.reshape(patches, [*size, -1, channels])
-        gradients = tf.reshape(g, [*size, channels, multiplier])
+        gradients = tf.reshape(tap.places(g), [*size, channels, multiplier])
         each = tf.einsum("bpkc,bpcm->bkcm", patches, gradients)
         shape = [tap.examples, *window, channels, multiplier]
         yield layer.depthwise_kernel, Whole(tf.reshape(each, shape))
@@ -96,7 +101,9 @@ def depthwise(tap: Tap, layer: Layer, call: Rule, inputs: tf.Tensor) -> tf.Tenso
     return _activated(tap, layer, call, inputs, uses)
 
 
-def embedding(tap: Tap, layer: keras.Embedding, call: Rule, inputs: tf.Tensor) -> tf.Tensor:
+def embedding(tap: Tap, layer: Layer, call: Rule, inputs: tf.Tensor) -> tf.Tensor:
+    """Embedding, without a table for each example."""
+
     def uses(g: tf.Tensor) -> Found:
         rows = tf.cast(tf.reshape(inputs, [tap.examples, -1]), tf.int32)
         yield layer.embeddings, Lookup(rows, tap.places(g), layer.input_dim)
@@ -133,12 +140,12 @@ def _activated(
 @contextmanager
 def _set(layer: Layer, **values: Any) -> Iterator[None]:
     """Attributes of a layer, for the time being; past Keras, which would keep account of them."""
-    before = {name: vars(layer)[name] for name in values}
-    vars(layer).update(values)
+    before = {name: layer.__dict__[name] for name in values}
+    layer.__dict__.update(values)
     try:
         yield
     finally:
-        vars(layer).update(before)
+        layer.__dict__.update(before)
 
 
 def _bias(tap: Tap, layer: Layer, g: tf.Tensor) -> Found:
@@ -180,7 +187,7 @@ def _labels(equation: str, rank: int) -> tuple[str, str, str]:
     return given.replace("...", letters), kernel, made.replace("...", letters)
 
 
-def _plain_einsum(layer: keras.EinsumDense) -> bool:
+def _plain_einsum(layer: Layer) -> bool:
     """Whether every label of the kernel is either summed over or made, those first."""
     given, kernel, made = layer.equation.replace("->", ",").split(",")
     kinds = ["made" if x in made else "given" for x in kernel]

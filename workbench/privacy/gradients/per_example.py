@@ -9,10 +9,8 @@ import tensorflow as tf
 
 from workbench.core.config import ConfigError
 from workbench.privacy.gradients.layers import rule_of
-from workbench.privacy.gradients.taps import Rule, Tap
+from workbench.privacy.gradients.taps import Layer, Rule, Tap
 from workbench.privacy.gradients.uses import Use, join
-
-Layer = tf.keras.layers.Layer
 
 
 class PerExample:
@@ -75,11 +73,11 @@ class PerExample:
         """Runs layers by their rules, wherever the model calls them from."""
         try:
             for layer, rule in self._rules.items():
-                vars(layer)["call"] = partial(rule, tap, layer, layer.call)
+                layer.__dict__["call"] = partial(rule, tap, layer, layer.call)
             yield
         finally:
             for layer in self._rules:
-                vars(layer).pop("call", None)
+                layer.__dict__.pop("call", None)
 
 
 class Gradients:

@@ -9,19 +9,17 @@ from typing import Any
 
 import tensorflow as tf
 
-from workbench.privacy.gradients.taps import Found, Rule, Tap, anything
+from workbench.privacy.gradients.taps import Found, Layer, Rule, Tap, anything
 from workbench.privacy.gradients.uses import Outer, Whole
 
-keras = tf.keras.layers
 
-
-def lstm_fits(layer: keras.LSTM) -> bool:
+def lstm_fits(layer: Layer) -> bool:
     """Whether the rule covers a layer's options."""
     return _plain(layer)
 
 
 def lstm(
-    tap: Tap, layer: keras.LSTM, call: Rule, inputs: tf.Tensor, mask: Any = None, **kwargs: Any
+    tap: Tap, layer: Layer, call: Rule, inputs: tf.Tensor, mask: Any = None, **kwargs: Any
 ) -> tf.Tensor:
     """Hochreiter & Schmidhuber 1997, with Keras' gates in its order: i, f, c, o."""
     if kwargs.get("initial_state") is not None:
@@ -50,13 +48,13 @@ def lstm(
     return _output(layer, h, mask)
 
 
-def gru_fits(layer: keras.GRU) -> bool:
+def gru_fits(layer: Layer) -> bool:
     """Whether the rule covers a layer's options."""
     return _plain(layer) and layer.reset_after
 
 
 def gru(
-    tap: Tap, layer: keras.GRU, call: Rule, inputs: tf.Tensor, mask: Any = None, **kwargs: Any
+    tap: Tap, layer: Layer, call: Rule, inputs: tf.Tensor, mask: Any = None, **kwargs: Any
 ) -> tf.Tensor:
     """Cho et al. 2014, as Keras has it: the reset gate after the product, gates z, r, h."""
     if kwargs.get("initial_state") is not None:
@@ -97,7 +95,7 @@ def gru(
     return _output(layer, h, mask)
 
 
-def _plain(layer: keras.LSTM | keras.GRU) -> bool:
+def _plain(layer: Layer) -> bool:
     cell = layer.cell
     return not (
         layer.stateful
@@ -108,7 +106,7 @@ def _plain(layer: keras.LSTM | keras.GRU) -> bool:
     )
 
 
-def _output(layer: Any, h: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+def _output(layer: Layer, h: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     if not layer.return_sequences:
         return h[:, -1]
     return tf.where(mask[:, :, None], h, 0.0) if layer.zero_output_for_mask else h
@@ -119,7 +117,7 @@ def _before(h: tf.Tensor) -> tf.Tensor:
     return tf.pad(h[:, :-1], [[0, 0], [1, 0], [0, 0]])
 
 
-def _in_order(layer: Any, inputs: tf.Tensor, mask: Any) -> tuple[tf.Tensor, tf.Tensor]:
+def _in_order(layer: Layer, inputs: tf.Tensor, mask: Any) -> tuple[tf.Tensor, tf.Tensor]:
     """`[N, T, C]` as the layer goes through it, and bool `[N, T]` where it looks."""
     if mask is None:
         mask = tf.ones(inputs.shape[:2], tf.bool)

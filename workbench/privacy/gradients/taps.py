@@ -8,7 +8,7 @@ import tensorflow as tf
 from workbench.core.config import ConfigError
 from workbench.privacy.gradients.uses import Use, Whole
 
-Layer = tf.keras.layers.Layer
+Layer = Any  # of Keras, which has no types
 Found = Iterable[tuple[tf.Variable, Use]]
 Rule = Callable[..., Any]
 
@@ -36,14 +36,16 @@ class Tap:
         return tensor
 
     def places(self, tensor: tf.Tensor) -> tf.Tensor:
-        """`[N, ..., C]` as `[B, P, C]`."""
-        return tf.reshape(tensor, [self.examples, -1, tensor.shape[-1]])
+        """`[N, ..., C]` as float32 `[B, P, C]`."""
+        tensor = tf.reshape(tensor, [self.examples, -1, tensor.shape[-1]])
+        return tf.cast(tensor, tf.float32)
 
     def summed(self, tensor: tf.Tensor, shape: Sequence[int]) -> Whole:
         """Each example's part of `[N, ...]`, summed over what a variable was broadcast along."""
         rank = tensor.shape.rank - 1
         aligned = [1] * (rank - len(shape)) + list(shape)
         grouped = tf.reshape(tensor, [self.examples, -1, *tensor.shape[1:]])
+        grouped = tf.cast(grouped, tf.float32)
         axes = [1, *(2 + axis for axis, size in enumerate(aligned) if size == 1)]
         return Whole(tf.reshape(tf.reduce_sum(grouped, axes), [self.examples, *shape]))
 
@@ -73,6 +75,7 @@ def anything(tap: Tap, layer: Layer, call: Rule, *args: Any, **kwargs: Any) -> t
     def uses(g: tf.Tensor) -> Found:
         found = tf.vectorized_map(of_one, (tensors, g))
         for variable, each in zip(variables, found, strict=True):
+            each = tf.cast(each, tf.float32)
             grouped = tf.reshape(each, [tap.examples, -1, *variable.shape])
             yield variable, Whole(tf.reduce_sum(grouped, 1))
 

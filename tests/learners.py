@@ -52,6 +52,13 @@ LEARNERS = {
         "algorithm.schedule=cosine",
     ],
     "dp-sgd-audited": [*SMALL_DP_SGD, "privacy.audit.canaries=100"],
+    "dp-sgd-lstm": [
+        *SMALL_DP_SGD[:1],
+        *SMALL_DP_SGD[2:],
+        "network=lstm",
+        "network.units=5",
+        "privacy.clipping.kind=automatic",
+    ],
     "dp-ftrl": [*SMALL_DP_SGD, *SHUFFLED, "privacy.noise.kind=tree", "algorithm.momentum=0.9"],
     "dp-sgd-none": [*SMALL_DP_SGD, "privacy.enabled=false"],
     "dqn-fed": [*SMALL_DQN, "environment=gymnasium", "environment.id=CartPole-v1"],

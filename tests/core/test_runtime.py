@@ -83,3 +83,10 @@ def test_compiled_function_is_traced_once_for_each_shape(jit):
     assert function.experimental_get_tracing_count() == 1
     function(tf.ones([2]))
     assert function.experimental_get_tracing_count() == 2
+
+
+def test_a_learner_may_be_better_off_without_xla_on_a_cpu():
+    assert Runtime().suited(kernels=True).jit == "off"
+    assert Runtime().suited(kernels=False).jit == "auto"
+    assert Runtime(jit="on").suited(kernels=True).jit == "on"
+    assert Runtime(device="GPU").suited(kernels=True).jit == "auto"

@@ -103,6 +103,9 @@ MODELS = {
     ),
     "embedding": lambda: token_model(),
     "lstm": lambda: token_model(L.LSTM(6, return_sequences=True), L.LSTM(3, go_backwards=True)),
+    "lstm unrolled": lambda: token_model(
+        L.GRU(4, return_sequences=True, unroll=True), L.LSTM(3, unroll=True, go_backwards=True)
+    ),
     "lstm of other options": lambda: sequence_model(
         L.LSTM(4, activation="relu", recurrent_activation="hard_sigmoid", use_bias=False)
     ),

@@ -28,12 +28,15 @@ class Learner(tf.Module):
     Attributes:
       unit: what the algorithm's budget counts, in the plural ("environment steps").
       units_per_step: how many of them one `train_step` takes.
+      kernels: whether `runtime.jit=auto` leaves XLA out on a CPU, where TensorFlow's own kernels
+        were measured to do such steps more quickly.
       limit: the most steps that may ever be taken, whatever the budget; None is any number.
       limited_by: what ends a run that has taken them.
     """
 
     unit: str = "steps"
     units_per_step: int = 1
+    kernels: bool = False
     limit: int | None = None
     limited_by: str = ""
 

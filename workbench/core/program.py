@@ -26,7 +26,7 @@ class Program:
     def __init__(self, learner: Learner, runtime: Runtime, seed: int, feed: Feed | None = None):
         self.learner = learner
         self.feed = feed
-        self.runtime = runtime
+        self.runtime = runtime.suited(learner.kernels)
         self.seed = seed
         self._keys = Keys()
         self._block: Callable[..., Any] | None = None

@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tensorflow as tf
@@ -102,6 +102,12 @@ class Runtime:
         if ops & HOST_CALLS:
             return False
         return self.device != "CPU" or not ops & CONVOLUTIONS
+
+    def suited(self, kernels: bool) -> "Runtime":
+        """This runtime for a learner, see `Learner.kernels`."""
+        if kernels and self.device == "CPU" and self.jit == "auto":
+            return replace(self, jit="off")
+        return self
 
     def compile(self, function: Callable[..., Any], jit: bool) -> Any:
         """Makes a `tf.function` of it; it retraces for no reason but new shapes."""

@@ -119,6 +119,7 @@ def _lstm(config: LstmConfig, shape: Shape, classes: int, seeds: Seeds) -> Layer
         config.units,
         kernel_initializer=_glorot(seeds),
         recurrent_initializer=initial.Orthogonal(seed=next(seeds)),
+        unroll=True,  # XLA cannot differentiate its loop inside another one
     )
     return [reads, memory, _logits(classes, kernel_initializer=_glorot(seeds))]
 

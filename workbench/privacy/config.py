@@ -106,6 +106,21 @@ class AuditConfig:
         require(self, canaries=NON_NEGATIVE, confidence=Limits(low=0.5, high=1 - 1e-9))
 
 
+@dataclass
+class MembershipConfig:
+    """Attacks on the model in the end, to tell training examples from test examples."""
+
+    enabled: bool = False
+    # Models to be trained on halves of all examples, for the attack by likelihood ratios; 0 leaves
+    # that out. An even number, which each example is in half of.
+    shadows: int = 0
+
+    def __post_init__(self) -> None:
+        require(self, shadows=NON_NEGATIVE)
+        if self.shadows % 2 or self.shadows == 2:
+            raise ConfigError(f"shadows={self.shadows} must be even, and at least 4; or 0")
+
+
 @register("privacy", "dp")
 @dataclass
 class PrivacyConfig:
@@ -129,6 +144,7 @@ class PrivacyConfig:
     clipping: ClippingConfig = field(default_factory=ClippingConfig)
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
+    membership: MembershipConfig = field(default_factory=MembershipConfig)
 
     def __post_init__(self) -> None:
         require(
@@ -228,7 +244,7 @@ class DpSgdConfig:
     # Steps of the whole training, over which schedules are stretched.
     steps: int = 1000
     # Examples that are in memory at once; a step goes through as many such chunks as it needs.
-    # Null: chosen for the device.
+    # Null: 64, which keeps a CPU's caches warm.
     chunk_size: int | None = None
     optimizer: str = "sgd"
     learning_rate: float = 0.25

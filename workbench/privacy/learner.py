@@ -43,6 +43,7 @@ class DpSgd(Learner):
     """
 
     unit = "steps"
+    kernels = True  # norms and noise take XLA:CPU several times as long
 
     def __init__(
         self,
@@ -178,7 +179,7 @@ def _on_device(examples: Examples) -> tuple[tf.Variable, tf.Variable]:
 def _chunk_size(config: DpSgdConfig, sampling: Sampling) -> int:
     if config.chunk_size is not None:
         return config.chunk_size
-    return min(sampling.size, 128)
+    return min(sampling.size, 64)
 
 
 def _optimizer(config: DpSgdConfig) -> tf.keras.optimizers.Optimizer:

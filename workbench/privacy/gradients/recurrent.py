@@ -4,7 +4,7 @@ With z_t = W x_t + U h_{t-1} + b, the gradient by W is that of a dense layer use
 outputs' gradients are those of z_t, and the gradient by U likewise with h_{t-1} for its inputs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -44,7 +44,7 @@ def lstm(
         c += layer.recurrent_activation(i) * layer.activation(candidate)
         return layer.recurrent_activation(o) * layer.activation(c), c
 
-    h = _scan(step, z_x, mask, layer.units, states=2)
+    h = _scan(step, z_x, mask, layer, states=2)
     return _output(layer, h, mask)
 
 
@@ -91,7 +91,7 @@ def gru(
         candidate = layer.activation(x_c + reset * h_c)
         return (update * h + (1 - update) * candidate,)
 
-    h = _scan(step, tf.concat([z_x, z_h], 2), mask, layer.units, states=1)
+    h = _scan(step, tf.concat([z_x, z_h], 2), mask, layer, states=1)
     return _output(layer, h, mask)
 
 
@@ -129,7 +129,7 @@ def _scan(
     step: Callable[..., tuple[tf.Tensor, ...]],
     sequence: tf.Tensor,
     mask: tf.Tensor,
-    units: int,
+    layer: Layer,
     states: int,
 ) -> tf.Tensor:
     """The first state after each of T steps from zeros, `[N, T, units]`.
@@ -140,18 +140,27 @@ def _scan(
       mask: bool `[N, T]`; where it is false, states stay.
     """
     examples, length, _ = sequence.shape
-    dtype = sequence.dtype
+    dtype, size = sequence.dtype, [examples, layer.units]
+
+    def go_on(z: tf.Tensor, look: tf.Tensor, state: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        return [tf.where(look, *pair) for pair in zip(step(z, *state), state, strict=True)]
+
+    start = [tf.zeros(size, dtype)] * states
+    if layer.unroll:
+        passed = [start]
+        for z, look in zip(tf.unstack(sequence, axis=1), tf.unstack(mask, axis=1), strict=True):
+            passed.append(go_on(z, look[:, None], passed[-1]))
+        return tf.stack([first for first, *_ in passed[1:]], axis=1)
+
     places = tf.TensorArray(dtype, length).unstack(tf.transpose(sequence, [1, 0, 2]))
     looks = tf.TensorArray(tf.bool, length).unstack(tf.transpose(mask)[:, :, None])
 
     def body(t: tf.Tensor, made: tf.TensorArray, *state: tf.Tensor) -> tuple:
-        new = step(places.read(t), *state)
-        kept = [tf.where(looks.read(t), *pair) for pair in zip(new, state, strict=True)]
+        kept = go_on(places.read(t), looks.read(t), state)
         return (t + 1, made.write(t, kept[0]), *kept)
 
-    zeros = [tf.zeros([examples, units], dtype)] * states
-    made = tf.TensorArray(dtype, length, element_shape=[examples, units])
+    made = tf.TensorArray(dtype, length, element_shape=size)
     _, made, *_ = tf.while_loop(
-        lambda t, *_: t < length, body, (0, made, *zeros), maximum_iterations=length
+        lambda t, *_: t < length, body, (0, made, *start), maximum_iterations=length
     )
     return tf.transpose(made.stack(), [1, 0, 2])

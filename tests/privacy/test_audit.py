@@ -194,7 +194,9 @@ def test_shuffled_canaries_are_in_one_step_of_each_epoch():
 
 
 def test_more_canaries_than_parameters_are_refused():
-    with pytest.raises(ConfigError, match=r"privacy\.audit\.canaries=300 exceeds the 207 parameters"):
+    with pytest.raises(
+        ConfigError, match=r"privacy\.audit\.canaries=300 exceeds the 207 parameters"
+    ):
         canaries_of(300, Poisson(100, 10))
 
 
@@ -292,6 +294,12 @@ def test_what_is_right_is_refuted_in_at_most_a_twentieth_of_seeds(epsilon):
         assert finding.violated == (finding.epsilon > finding.claimed) == (finding.p_value < ALPHA)
         assert finding.one_run_epsilon < epsilon
     assert np.median([finding.epsilon for finding in findings]) > 0.4 * epsilon
+
+
+def test_scores_are_in_units_of_the_clipping_norm():
+    claim = claimed(2.0)
+    one, other = (trained(claim, clipping=Flat(norm), seeds=1)[0].values for norm in (1.0, 0.25))
+    np.testing.assert_allclose(one, other, atol=1e-3)
 
 
 @pytest.mark.parametrize("tree", [False, True])

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tensorflow_privacy.privacy.fast_gradient_clipping import clip_grads, layer_registry
+
 from workbench.core.config import ConfigError
+from workbench.privacy.clipping import clipping_of
+from workbench.privacy.config import ClippingConfig
 from workbench.privacy.gradients.per_example import PerExample
 
 L = tf.keras.layers
@@ -228,3 +232,27 @@ def test_a_model_is_left_as_it_was():
     before = [dict(vars(layer)) for layer in model.layers]
     _all(PerExample(model), example_inputs(model), tf.range(B) % 4)
     assert [dict(vars(layer)) for layer in model.layers] == before
+
+
+@pytest.mark.parametrize("kind", ["dense", "dense on places", "embedding"])
+def test_clipped_sums_are_tf_privacys_where_it_has_them(kind):
+    tf.keras.utils.set_random_seed(0)
+    model = MODELS[kind]()
+    registry = layer_registry.make_default_layer_registry()
+    inputs, labels = example_inputs(model), tf.range(B) % 4
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")
+    model.compile(loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    norms = clip_grads.compute_gradient_norms(
+        model, registry, inputs, labels, per_example_loss_fn=loss
+    )
+    _, gradients = PerExample(model)(inputs, losses(labels))
+    squares = gradients.squared_norms()
+    np.testing.assert_allclose(np.sqrt(sum(squares)), norms, rtol=1e-5)
+    bound = float(np.median(norms))
+    theirs, *_ = clip_grads.compute_clipped_gradients_and_outputs(
+        model, bound, registry, inputs, labels
+    )
+    weights = clipping_of(ClippingConfig(norm=bound)).weights(squares)
+    for ours, mean in zip(gradients.weighted_sums(weights), theirs, strict=True):
+        mean = tf.convert_to_tensor(mean)
+        np.testing.assert_allclose(ours / B, mean, rtol=1e-4, atol=1e-5 * np.abs(mean).max())

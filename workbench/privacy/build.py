@@ -1,6 +1,7 @@
 """From a DP-SGD configuration to a running learner."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -12,7 +13,7 @@ from workbench.models.classifier import classifier
 from workbench.privacy.audit import Audit
 from workbench.privacy.canaries import Canaries
 from workbench.privacy.clipping import clipping_of
-from workbench.privacy.config import DpSgdConfig, PrivacyConfig
+from workbench.privacy.config import AuditConfig, DpSgdConfig, PrivacyConfig
 from workbench.privacy.features import Prepared
 from workbench.privacy.learner import DpSgd
 from workbench.privacy.ledger import Ledger
@@ -21,6 +22,8 @@ from workbench.privacy.release import Release
 
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
+
+    from workbench.privacy.shadows import Membership
 
 
 def build(
@@ -37,13 +40,47 @@ def build(
     data = prepared.data
     model = classifier(network, data.train.features.shape[1:], data.classes, seed)
     learner, ledger = learner_on(config, model, data, privacy, prepared.events, seed)
-    if ledger is None:
-        return Assembly(learner)
-    assembly = Assembly(learner, artifacts=[ledger.write], notes=ledger.plan(config.steps))
+    assembly = Assembly(learner)
+    if ledger is not None:
+        assembly.artifacts.append(lambda folder: ledger.write(folder, learner.taken))
+        assembly.notes += ledger.plan(config.steps)
     if learner.audit:
         assembly.artifacts.append(learner.audit.write)
         assembly.verdicts.append(learner.audit.verdict)
+    if privacy.membership.enabled:
+        attacks = _membership(config, network, privacy, learner, data, seed)
+        assembly.artifacts.append(attacks.write)
+        assembly.verdicts.append(attacks.verdict)
     return assembly
+
+
+def _membership(
+    config: DpSgdConfig,
+    network: Any,
+    privacy: PrivacyConfig,
+    learner: DpSgd,
+    data: Dataset,
+    seed: int,
+) -> "Membership":
+    """Attacks on a training; shadow models are trained with the noise that it has."""
+    from workbench.privacy.shadows import Membership
+
+    noise = learner.release.mechanism.noise if learner.release else 1.0
+    alike = replace(privacy, noise_multiplier=noise, epsilon=None, audit=AuditConfig())
+
+    def shadow(examples: Dataset, seed: int) -> DpSgd:
+        model = classifier(network, examples.train.features.shape[1:], examples.classes, seed)
+        return learner_on(config, model, examples, alike)[0]
+
+    return Membership(
+        learner,
+        data,
+        shadow,
+        shadows=privacy.membership.shadows,
+        steps=config.steps if learner.limit is None else min(config.steps, learner.limit),
+        delta=privacy.delta if privacy.enabled else 0.0,
+        seed=seed,
+    )
 
 
 def learner_on(

@@ -62,8 +62,8 @@ class Canaries(tf.Module):
         parameters = sum(self._sizes)
         if count > parameters:
             raise ConfigError(
-                f"privacy.audit.canaries={count} exceeds the {parameters} parameters of the network, of "
-                "which each canary takes one; lower it"
+                f"privacy.audit.canaries={count} exceeds the {parameters} parameters of the "
+                "network, of which each canary takes one; lower it"
             )
         draws = np.random.RandomState(stream_key(seed, "canaries") % 2**32)
         places = draws.choice(parameters, count, replace=False).astype(np.int32)

@@ -76,6 +76,11 @@ class DpSgd(Learner):
             self.judged = tf.keras.models.clone_model(model)
             self.judged.set_weights(model.get_weights())
 
+    @property
+    def taken(self) -> int:
+        """How many steps the parameters have been through."""
+        return int(self._optimizer.optimizer.iterations.numpy())
+
     def train_step(self, seed: Seed) -> Metrics:
         lot = self._lots.sample(seed("lot"))
         sums = self._summed(lot, seed)

@@ -41,7 +41,6 @@ class Ledger:
         self._accountant.check(mechanism)
         self._delta = config.delta
         self._before = tuple(before)
-        self._steps = 0
         self.limit: int | None = None
         if config.epsilon is not None:
             self.limit = self._accountant.steps_for(
@@ -78,7 +77,6 @@ class Ledger:
 
     def spent(self, step: int) -> dict[str, float]:
         """What training has cost after `step` steps; nothing where no ε is proven."""
-        self._steps = step
         epsilon = self.epsilon(step)
         return {} if math.isinf(epsilon) else {"epsilon": epsilon}
 
@@ -94,9 +92,9 @@ class Ledger:
             lines.append(caution)
         return lines
 
-    def write(self, folder: Path) -> list[Path]:
-        """Writes the guarantee of the steps that were taken, in the words of a paper."""
-        text = statement(self.mechanism, self._accountant, self._steps, self._delta, self._before)
+    def write(self, folder: Path, steps: int) -> list[Path]:
+        """Writes the guarantee after so many steps, in the words of a paper."""
+        text = statement(self.mechanism, self._accountant, steps, self._delta, self._before)
         path = folder / FILE
         path.write_text(text, encoding="utf-8")
         return [path]

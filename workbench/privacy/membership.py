@@ -1,31 +1,32 @@
-"""Membership inference: how well an attack tells training examples from others of their kind.
+"""Membership inference: how well attacks tell training examples from others of their kind.
 
-Attacks look at an example's margin, logit_y - log Σ_{k≠y} exp(logit_k): how sure the model is of the
-label. The loss is log(1 + exp(-margin)), so that a threshold on the one is one on the other.
+What they see of an example is its margin, logit_y - log Σ_{k≠y} exp(logit_k): how sure the model is
+of the label. The loss is log(1 + exp(-margin)), so that thresholds on both are the same.
 
 * By loss (Yeom et al. 2018): what is known best was trained on.
-* By likelihood ratio (Carlini et al. 2022, LiRA): an example's margin is held against those of
-  shadow models, half of which were trained on it. Both halves are taken for Gaussian, with a mean for
-  each example and one variance for all, as few shadows ask for.
+* By likelihood ratio (LiRA, Carlini et al. 2022): the margin is held against those that shadow
+  models have of the example, half of them trained on it. Both halves are taken for Gaussian, with
+  means for each example and a variance for all, as the authors advise where shadows are few.
 
-The report is about one training. That a claimed ε is above the implied one proves nothing, as better
-attacks may exist; and implied it is as far as examples of one training can be taken to be
-independent. An audit's canaries prove more.
+These attacks are weaker than an audit's canaries, and what ε they imply is so only as far as
+examples of one training are independent: little success is no proof of privacy.
 """
 
 import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from sklearn.metrics import auc, roc_curve
 
 from workbench.privacy.audit import least_probability
 
-FILE, PLOT = "membership.json", Path("plots", "membership.png")
+FILE, PLOT = "membership.json", "membership.png"
+COLOURS = ("#12476f", "#c2571a")
 
 # False positive rates at which true positive rates are reported.
 RATES = (0.1, 0.01, 0.001)
@@ -53,6 +54,7 @@ class Attack:
       advantage: the largest difference between true and false positive rate.
       rates: true positive rates by false positive rate.
       epsilon: what these rates imply.
+      roc: false and true positive rates, ascending.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Attack:
     advantage: Estimate
     rates: dict[float, Estimate]
     epsilon: float
+    roc: tuple[np.ndarray, np.ndarray] = field(repr=False)
 
     def __str__(self) -> str:
         rates = ", ".join(f"{self.rates[rate]} at {rate:g}" for rate in RATES[1:])
@@ -89,7 +92,8 @@ def attack(name: str, members: np.ndarray, others: np.ndarray, delta: float) -> 
         for value, low, high in zip(_measures(members, others), lows, highs, strict=True)
     )
     implied = implied_epsilon(members, others, delta)
-    return Attack(name, area, advantage, dict(zip(RATES, rates, strict=True)), implied)
+    by_rate = dict(zip(RATES, rates, strict=True))
+    return Attack(name, area, advantage, by_rate, implied, _roc(members, others))
 
 
 def _measures(members: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -109,8 +113,8 @@ def implied_epsilon(members: np.ndarray, others: np.ndarray, delta: float) -> fl
     """The ε at `delta` that no smaller one allows such scores under, with 95% confidence.
 
     A test with rates TPR and FPR implies ε ≥ log((TPR - δ) / FPR) (Kairouz et al. 2015). Its
-    threshold is the largest score but k of the others, k being fixed by the rates; bounds on TPR and
-    FPR (Clopper & Pearson 1934) share the error.
+    threshold is such that k of the others are above it, k being fixed beforehand; bounds on TPR and
+    FPR (Clopper & Pearson 1934), at each k, share the error.
     """
     alpha = (1 - CONFIDENCE) / (2 * len(RATES))
     descending = np.sort(others)[::-1]
@@ -125,9 +129,7 @@ def implied_epsilon(members: np.ndarray, others: np.ndarray, delta: float) -> fl
     return found
 
 
-def likelihood_ratios(
-    margins: np.ndarray, shadows: np.ndarray, included: np.ndarray
-) -> np.ndarray:
+def likelihood_ratios(margins: np.ndarray, shadows: np.ndarray, included: np.ndarray) -> np.ndarray:
     """log N(margin; in) - log N(margin; out) of each example, `[n]`.
 
     Args:
@@ -151,8 +153,8 @@ def likelihood_ratios(
 def halves(models: int, examples: int, seed: int) -> np.ndarray:
     """Which examples each model is trained on, bool `[models, examples]`.
 
-    Each model takes half of the examples, and each example is with half of the models, both rounded
-    down: a model takes of each example what the one before left.
+    Each model takes half of the examples, and each example is with half of the models: every other
+    model takes what the one before left. Both numbers are even.
     """
     draws = np.random.RandomState(seed)
     rows: list[np.ndarray] = []
@@ -160,3 +162,35 @@ def halves(models: int, examples: int, seed: int) -> np.ndarray:
         row = draws.permutation(examples) < examples // 2
         rows += [row, ~row]
     return np.stack(rows)
+
+
+def write(folder: Path, attacks: Sequence[Attack]) -> list[Path]:
+    """Writes what attacks achieved, as numbers and as a picture of their ROC curves."""
+    numbers = [
+        {name: value for name, value in asdict(attack).items() if name != "roc"}
+        for attack in attacks
+    ]
+    path = folder / FILE
+    path.write_text(json.dumps(numbers, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    plots = folder / "plots"
+    plots.mkdir(exist_ok=True)
+    return [path, _drawn(plots / PLOT, attacks)]
+
+
+def _drawn(path: Path, attacks: Sequence[Attack]) -> Path:
+    """ROC curves on logarithmic axes, where small false positive rates can be seen."""
+    figure = Figure(figsize=(4.8, 4.4), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    least = min(attack.roc[0][attack.roc[0] > 0][0] for attack in attacks)
+    for attack, colour in zip(attacks, COLOURS, strict=False):
+        label = f"{attack.name}, AUC {attack.auc.value:.3f}"
+        axes.plot(*attack.roc, color=colour, lw=1.6, drawstyle="steps-post", label=label)
+    axes.plot([least, 1], [least, 1], color="#9db4c8", lw=1.0, ls="--", label="guessing")
+    axes.set(xscale="log", yscale="log", xlim=(least, 1), ylim=(least, 1.05))
+    axes.set(xlabel="false positive rate", ylabel="true positive rate")
+    axes.set_title("Membership inference")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e4e4e4", lw=0.6)
+    axes.legend(frameon=False, loc="lower right")
+    FigureCanvasAgg(figure).print_png(str(path))
+    return path

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-
 from tensorflow_privacy.privacy.fast_gradient_clipping import clip_grads, layer_registry
 
 from workbench.core.config import ConfigError

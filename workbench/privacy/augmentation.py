@@ -15,7 +15,7 @@ def augmented(
       rows: int32 `[B]`, the examples' numbers: with `seed`, they decide how one is moved, whoever
         else is beside it.
     """
-    examples, height, width, _ = images.shape
+    _, height, width, _ = images.shape
     reach = 2 * config.shift + 1
     kinds = reach * reach * (2 if config.flip else 1)
 

@@ -29,7 +29,7 @@ from workbench.core.program import Program
 from workbench.core.random import Seed
 from workbench.core.replay.minibatch import ShuffledMinibatches
 from workbench.core.replay.transitions import TransitionReplay
-from workbench.core.replicas import parts_of
+from workbench.core.replicas import given_to, parts_of
 from workbench.core.runtime import Runtime
 
 
@@ -383,8 +383,10 @@ def test_every_variable_that_a_step_touches_is_in_the_checkpoint(overrides):
     tracked = tf.train.TrackableView(learner).descendants()
     saved = {id(thing.handle) for thing in tracked if isinstance(thing, tf.Variable)}
     saved |= {id(part.variable.handle) for part in parts_of(learner)}
+    given = {id(held.handle) for data in given_to(learner) for held in data.variables}
     assert len(touched) > 10
-    assert touched <= saved
+    assert touched <= saved | given
+    assert not given & saved
 
 
 @each_learner

@@ -23,8 +23,8 @@ ERROR_RATE = 1e-6
 
 def small(*overrides):
     """A learner on digits, with its experiment."""
-    experiment = instantiate(compose_experiment([*SMALL_DP_SGD, *overrides]))
-    return assembled([*SMALL_DP_SGD, *overrides]).learner, experiment
+    overrides = [*SMALL_DP_SGD, "algorithm.learning_rate=1.0", *overrides]
+    return assembled(overrides).learner, instantiate(compose_experiment(overrides))
 
 
 def trained(*overrides, steps=3):
@@ -50,7 +50,7 @@ def test_without_clipping_and_noise_it_is_gradient_descent():
     found, _, _ = trained(*EVERYTHING, "algorithm.momentum=0.9")
     learner, _ = small(*EVERYTHING)
     optimizer = tf.keras.optimizers.SGD(1.0, momentum=0.9)
-    features, labels = learner._train
+    features, labels = learner.train.variables
     model = learner.model
     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     for _ in range(3):
@@ -82,7 +82,7 @@ def test_a_sum_is_divided_by_the_expected_size_whatever_was_drawn():
     lot = learner._lots.sample(Seed(experiment.seed, 0, "train/")("lot"))
     assert int(lot.count) != 32
     rows = lot.indices[: lot.count]
-    features, labels = (tf.gather(values, rows) for values in learner._train)
+    features, labels = (tf.gather(values, rows) for values in learner.train.variables)
     total = 0.0
     for i in range(int(lot.count)):
         with tf.GradientTape() as tape:
@@ -197,7 +197,7 @@ def test_the_average_is_what_is_judged():
 def test_evaluation_is_over_every_test_example_once():
     learner, experiment = small("dataset.test_fraction=0.7")
     found = Program(learner, Runtime(), experiment.seed).evaluate(0)
-    features, labels = learner._test
+    features, labels = learner.test.variables
     assert labels.shape[0] > 1000  # more than are looked at together
     logits = learner.model(features)
     assert found["accuracy"] == pytest.approx(np.mean(np.argmax(logits, 1) == labels.numpy()))

@@ -166,6 +166,28 @@ class Parts:
             variable.assign(whole[begin : begin + share.size])
 
 
+class Given:
+    """Data that every replica has at hand and no step changes.
+
+    Like `Parts` it is no module itself; checkpoints leave it out, which are neither to be as large
+    as the data nor to give them away.
+
+    Args:
+      arrays: of any number and shape.
+
+    Attributes:
+      variables: that hold them.
+    """
+
+    def __init__(self, *arrays: Any):
+        self.variables = tuple(tf.Variable(array, trainable=False) for array in arrays)
+
+
+def given_to(module: tf.Module) -> list[Given]:
+    """All data that a module and the modules in it were given, in a fixed order."""
+    return list(module._flatten(predicate=lambda value: isinstance(value, Given)))
+
+
 def parts_of(module: tf.Module) -> list[Parts]:
     """All parts that a module and the modules in it keep, in a fixed order."""
     return list(module._flatten(predicate=lambda value: isinstance(value, Parts)))

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from workbench.core.learner import Learner
 from workbench.core.program import Program
-from workbench.core.replicas import parts_of
+from workbench.core.replicas import given_to, parts_of
 
 
 class WarmProgram:
@@ -48,3 +48,5 @@ def _variables(learner: Learner) -> Iterator[tf.Variable]:
             yield thing
     for part in parts_of(learner):
         yield part.variable
+    for data in given_to(learner):  # which may be prepared by chance
+        yield from data.variables

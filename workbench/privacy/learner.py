@@ -14,7 +14,7 @@ from workbench.core import replicas
 from workbench.core.learner import Learner, Mean, Metrics
 from workbench.core.random import Seed
 from workbench.core.replay.lots import Lot, PoissonLots, ShuffledLots
-from workbench.datasets.base import Dataset, Examples
+from workbench.datasets.base import Dataset
 from workbench.models.optimizer import Optimizer
 from workbench.privacy.audit import Audit
 from workbench.privacy.augmentation import augmented
@@ -67,8 +67,8 @@ class DpSgd(Learner):
         self._share = replicas.Share(_chunk_size(config, sampling), "algorithm.chunk_size")
         self._sums: Summing = release.sums(model) if release else PlainSums(model)
         self._optimizer = Optimizer(_optimizer(config), model.trainable_variables)
-        self._train = _on_device(data.train)
-        self._test = _on_device(data.test)
+        self.train = replicas.Given(data.train.features, data.train.labels)
+        self.test = replicas.Given(data.test.features, data.test.labels)
         self._judged_share = replicas.Share(JUDGED_AT_ONCE, "evaluation", whole=True)
         # What is judged: the average of parameters, where there is one.
         self.judged = model
@@ -115,7 +115,7 @@ class DpSgd(Learner):
 
     def _chunk(self, rows: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> Sums:
         rows, mask = self._share.of((rows, mask))
-        features, labels = (tf.gather(values, rows) for values in self._train)
+        features, labels = (tf.gather(values, rows) for values in self.train.variables)
         if self.config.augmentation.copies > 1:
             features = augmented(self.config.augmentation, features, seed, rows)
         return self._sums(features, labels, mask)
@@ -144,7 +144,7 @@ class DpSgd(Learner):
 
     def evaluate(self, seed: Seed) -> Metrics:
         """Accuracy and loss of the test set."""
-        features, labels = self._test
+        features, labels = self.test.variables
         examples = labels.shape[0]
 
         def judge(first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -171,14 +171,6 @@ def _lots(sampling: Sampling) -> PoissonLots | ShuffledLots:
         return PoissonLots(sampling.examples, sampling.rate, sampling.size)
     assert isinstance(sampling, Shuffled)
     return ShuffledLots(sampling.examples, sampling.batch)
-
-
-def _on_device(examples: Examples) -> tuple[tf.Variable, tf.Variable]:
-    """Features and labels as variables, which every replica has at hand."""
-    return (
-        tf.Variable(examples.features, trainable=False),
-        tf.Variable(examples.labels, trainable=False),
-    )
 
 
 def _chunk_size(config: DpSgdConfig, sampling: Sampling) -> int:

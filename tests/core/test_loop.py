@@ -56,7 +56,9 @@ class Script:
         during: Callable[[int], None] = lambda first: None,
         units_per_step: int = 1,
     ):
-        self.learner = SimpleNamespace(unit="steps", units_per_step=units_per_step)
+        self.learner = SimpleNamespace(
+            unit="steps", units_per_step=units_per_step, limit=None, limited_by="a limit"
+        )
         self.runtime = Runtime()
         self.now = 1000.0
         self._loss, self._score, self._during = loss, score, during

@@ -23,7 +23,7 @@ def test_it_names_everything_that_the_field_asks_for():
         "one training example",
         "one of them holds one example more",
         "probability 0.004267 (Poisson sampling; 256 are expected, which sums are divided by)",
-        "at most 417",
+        "at most 559",
         "δ includes (1 + exp(ε)) τ",
         "standard deviation of 1.3 times the clipping norm",
         "privacy loss distributions",

@@ -459,3 +459,13 @@ def test_runs_that_should_be_equal_are_not_so_by_doing_nothing():
     assert len(set(blocks)) == 5
     for a, b in zip(uninterrupted("off", True).variables, Regression().numbers(), strict=True):
         assert not np.array_equal(a, b)
+
+
+def test_a_learners_limit_ends_a_run_before_its_budget():
+    script = Script()
+    script.learner.limit = 12
+    events = play(script)
+    assert ends(events) == [5, 10, 12]
+    assert events[-1].reason == "a limit"
+    script.learner.limit = 20
+    assert play(script)[-1].reason == "budget"

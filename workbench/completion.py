@@ -7,7 +7,6 @@ from omegaconf import DictConfig
 
 from workbench.compose import compose_experiment, experiments, groups, options
 from workbench.core.config import ConfigError, nearest
-from workbench.privacy.calculator import KEYS
 
 COMMANDS = ("list", "show", "resume", "report", "epsilon", "doctor", "completion")
 
@@ -57,6 +56,8 @@ def _choices(before: Sequence[str], current: str) -> Iterable[str]:
     if before and before[0] in ("report", "doctor", "completion"):
         return ["bash", "zsh"] if before[0] == "completion" else []
     if before and before[0] == "epsilon" and "experiment=" not in " ".join([*before, current]):
+        from workbench.privacy.calculator import KEYS  # which takes more than completing does
+
         return [*(f"{key}=" for key in KEYS), "experiment="]
     commands = COMMANDS if not before else ()
     group, equals, _ = current.partition("=")

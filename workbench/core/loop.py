@@ -54,8 +54,8 @@ class _Training:
         per_step = program.learner.units_per_step
         self._units_per_step = per_step
         budget, limit = math.ceil(config.budget / per_step), program.learner.limit
-        self._limited = limit is not None and limit < budget
-        self._budget = limit if limit is not None and limit < budget else budget
+        self._budget = budget if limit is None else min(budget, limit)
+        self._limited = self._budget < budget
         self._block = max(1, config.log_every // per_step)
         self._evaluate_every = (
             max(1, config.evaluate_every // per_step) if config.evaluate_every else None

@@ -28,7 +28,8 @@ from workbench.privacy.config import (
     PrivacyConfig,
     SamplingConfig,
 )
-from workbench.privacy.mechanism import Mechanism, Poisson, Shuffled, gaussians, mechanism_of
+from workbench.privacy.ledger import planned
+from workbench.privacy.mechanism import Mechanism, Poisson, Shuffled, gaussians
 from workbench.privacy.statement import paragraphs, warning
 
 if TYPE_CHECKING:
@@ -216,18 +217,10 @@ def solve(
       ConfigError: when the parts do not fit together, nothing is proven for them, or ε cannot be
         reached.
     """
-    planned = config.steps or steps
-    mechanism = mechanism_of(config, examples, batch_size, planned)
+    mechanism = planned(config, examples, batch_size, steps, before)
     accountant = Accountant(config.accountant, config.adjacency)
-    accountant.check(mechanism)
-    found = "epsilon"
-    if config.noise_multiplier is None:
-        assert planned is not None
-        assert config.epsilon is not None
-        noise = accountant.noise_for(mechanism, planned, config.delta, config.epsilon, before)
-        mechanism, found = replace(mechanism, noise=noise), "noise"
-        mechanism.check()
-    if config.epsilon is not None and (found != "noise" or steps != planned):
+    found = "epsilon" if config.noise_multiplier else "noise"
+    if config.epsilon is not None and (found != "noise" or steps != (config.steps or steps)):
         affordable = accountant.steps_for(mechanism, config.delta, config.epsilon, before)
         if affordable == 0:
             first = accountant.epsilon(mechanism, 1, config.delta, before)

@@ -18,6 +18,36 @@ if TYPE_CHECKING:
 FILE = "privacy.txt"
 
 
+def planned(
+    config: PrivacyConfig,
+    examples: int,
+    batch_size: int,
+    steps: int | None,
+    before: Sequence["DpEvent"] = (),
+) -> Mechanism:
+    """The mechanism of a training; its noise is found where the configuration leaves it open.
+
+    Args:
+      steps: of the whole training; those that the configuration names come first.
+      before: what preparing the data has released.
+
+    Raises:
+      ConfigError: when its parts do not fit together, nothing is proven for them, or ε cannot be
+        reached.
+    """
+    steps = config.steps or steps
+    mechanism = mechanism_of(config, examples, batch_size, steps)
+    accountant = Accountant(config.accountant, config.adjacency)
+    accountant.check(mechanism)
+    if config.noise_multiplier is None:
+        assert steps is not None
+        assert config.epsilon is not None
+        noise = accountant.noise_for(mechanism, steps, config.delta, config.epsilon, before)
+        mechanism = replace(mechanism, noise=noise)
+        mechanism.check()
+    return mechanism
+
+
 class Ledger:
     """Counts what a mechanism releases, step by step.
 
@@ -62,14 +92,7 @@ class Ledger:
         before: Sequence["DpEvent"] = (),
     ) -> "Ledger":
         """The ledger of a training; its noise is found where the configuration leaves it open."""
-        steps = config.steps or steps
-        mechanism = mechanism_of(config, examples, batch_size, steps)
-        if config.noise_multiplier is None:
-            assert config.epsilon is not None
-            accountant = Accountant(config.accountant, config.adjacency)
-            noise = accountant.noise_for(mechanism, steps, config.delta, config.epsilon, before)
-            mechanism = replace(mechanism, noise=noise)
-        return cls(config, mechanism, before)
+        return cls(config, planned(config, examples, batch_size, steps, before), before)
 
     def epsilon(self, steps: int) -> float:
         """ε of the first `steps` steps."""

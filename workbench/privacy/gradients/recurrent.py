@@ -15,7 +15,14 @@ from workbench.privacy.gradients.uses import Outer, Whole
 
 def lstm_fits(layer: Layer) -> bool:
     """Whether the rule covers a layer's options."""
-    return _plain(layer)
+    cell = layer.cell
+    return not (
+        layer.stateful
+        or layer.return_state
+        or layer.time_major
+        or cell.dropout
+        or cell.recurrent_dropout
+    )
 
 
 def lstm(
@@ -50,7 +57,7 @@ def lstm(
 
 def gru_fits(layer: Layer) -> bool:
     """Whether the rule covers a layer's options."""
-    return _plain(layer) and layer.reset_after
+    return lstm_fits(layer) and layer.reset_after
 
 
 def gru(
@@ -62,23 +69,24 @@ def gru(
     cell = layer.cell
     x, mask = _in_order(layer, inputs, mask)
 
-    def uses_x(g: tf.Tensor) -> Found:
-        g = tap.places(g)
-        yield cell.kernel, Outer(tap.places(x), g, cell.kernel.shape)
-        if cell.bias is not None:
-            total = tf.reduce_sum(g, 1)
-            yield cell.bias, Whole(tf.stack([total, tf.zeros_like(total)], 1))
+    def uses_of(
+        kernel: tf.Variable, inputs: Callable[[], tf.Tensor], row: int
+    ) -> Callable[[tf.Tensor], Found]:
+        """Of a kernel and its row of the bias."""
 
-    def uses_h(g: tf.Tensor) -> Found:
-        g = tap.places(g)
-        yield cell.recurrent_kernel, Outer(tap.places(_before(h)), g, cell.recurrent_kernel.shape)
-        if cell.bias is not None:
-            total = tf.reduce_sum(g, 1)
-            yield cell.bias, Whole(tf.stack([tf.zeros_like(total), total], 1))
+        def uses(g: tf.Tensor) -> Found:
+            g = tap.places(g)
+            yield kernel, Outer(tap.places(inputs()), g, kernel.shape)
+            if cell.bias is not None:
+                total = tf.reduce_sum(g, 1)[:, None]
+                yield cell.bias, Whole(tf.pad(total, [[0, 0], [row, 1 - row], [0, 0]]))
+
+        return uses
 
     bias = (0.0, 0.0) if cell.bias is None else tf.unstack(tf.convert_to_tensor(cell.bias))
-    z_x = tap(x @ cell.kernel + bias[0], uses_x)
+    z_x = tap(x @ cell.kernel + bias[0], uses_of(cell.kernel, lambda: x, 0))
     # What the products with the state are before they are known: their gradient is all it is for.
+    uses_h = uses_of(cell.recurrent_kernel, lambda: _before(h), 1)
     z_h = tap(tf.zeros_like(z_x) + bias[1], uses_h)
     recurrent_kernel = tf.convert_to_tensor(cell.recurrent_kernel)
 
@@ -93,17 +101,6 @@ def gru(
 
     h = _scan(step, tf.concat([z_x, z_h], 2), mask, layer, states=1)
     return _output(layer, h, mask)
-
-
-def _plain(layer: Layer) -> bool:
-    cell = layer.cell
-    return not (
-        layer.stateful
-        or layer.return_state
-        or layer.time_major
-        or cell.dropout
-        or cell.recurrent_dropout
-    )
 
 
 def _output(layer: Layer, h: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

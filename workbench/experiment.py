@@ -43,6 +43,8 @@ BINDING = (
     "aggregator",
     "privacy",
     "engine",
+    "glm",
+    "method",
     "runtime",
 )
 BINDING_TRAIN = ("log_every", "evaluate_every", "judge", "mode")
@@ -83,14 +85,14 @@ def execute(
         return _Run(experiment, folder, stream, started, warm).go(command, resume)
 
 
-def restore_policy(experiment: ExperimentConfig, folder: RunFolder, checkpoint: str) -> Any:
-    """The policy of a run's checkpoint.
+def restore(experiment: ExperimentConfig, folder: RunFolder, checkpoint: str) -> "Assembly":
+    """A run's learner and what goes around it, as it was at a checkpoint.
 
     Args:
       checkpoint: "last" or "best".
 
     Raises:
-      ConfigError: when there is no whole checkpoint, or the family has no policy.
+      ConfigError: when there is no whole checkpoint.
     """
     with quiet():
         import tensorflow as tf
@@ -106,9 +108,7 @@ def restore_policy(experiment: ExperimentConfig, folder: RunFolder, checkpoint: 
         tf.train.Checkpoint(learner=assembly.learner).read(str(path / "variables")).expect_partial()
         if assembly.feed is not None:
             assembly.feed.close()
-    if assembly.policy is None:
-        raise ConfigError(f"{experiment.algorithm.family} runs have no policy")
-    return assembly.policy
+    return assembly
 
 
 class _Run:

@@ -3,12 +3,15 @@
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.compose import load_experiment
 from workbench.core.config import ConfigError
 from workbench.recording.folder import RunFolder
 from workbench.schema import ExperimentConfig
+
+if TYPE_CHECKING:
+    from workbench.core.assembly import Assembly
 
 
 class Run:
@@ -41,14 +44,32 @@ class Run:
 
     @cached_property
     def policy(self) -> Any:
-        """What was learned, in the form that the family gives it: `policy(observation)` acts.
+        """What was learned to do: `policy(observation)` acts.
 
         Raises:
-          ConfigError: when the run has no whole checkpoint.
+          ConfigError: when the run has no whole checkpoint, or its family no policy.
         """
-        from workbench.experiment import restore_policy
+        return self._known("policy", self._assembly.policy)
 
-        return restore_policy(self.config, self.folder, self._checkpoint)
+    @cached_property
+    def result(self) -> Any:
+        """What was found, in the form that the family gives it: the fit of a regression.
+
+        Raises:
+          ConfigError: when the run has no whole checkpoint, or its family no result.
+        """
+        return self._known("result", self._assembly.result)()
+
+    @cached_property
+    def _assembly(self) -> "Assembly":
+        from workbench.experiment import restore
+
+        return restore(self.config, self.folder, self._checkpoint)
+
+    def _known(self, what: str, value: Any) -> Any:
+        if value is None:
+            raise ConfigError(f"{self.config.algorithm.family} runs have no {what}")
+        return value
 
 
 def load_run(path: str | Path, checkpoint: str = "last") -> Run:

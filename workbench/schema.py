@@ -11,6 +11,7 @@ from workbench.datasets import config as _datasets  # noqa: F401
 from workbench.dqn import config as _dqn  # noqa: F401
 from workbench.environments import config as _environments  # noqa: F401
 from workbench.federated import config as _federated  # noqa: F401
+from workbench.glm import config as _glm  # noqa: F401
 from workbench.models import config as _models  # noqa: F401
 from workbench.privacy import config as _privacy  # noqa: F401
 from workbench.recording import config as _recording  # noqa: F401
@@ -26,6 +27,8 @@ PARTS = (
     "aggregator",
     "privacy",
     "engine",
+    "glm",
+    "method",
 )
 
 
@@ -75,6 +78,8 @@ class ExperimentConfig:
     aggregator: Any = None
     privacy: Any = None
     engine: Any = None
+    glm: Any = None
+    method: Any = None
     runtime: Any = None
     recorder: Any = None
     baseline: BaselineConfig | None = None

@@ -18,7 +18,9 @@ class Assembly:
       artifacts: called with the run folder when training has ended; each writes files there and
         returns their paths.
       verdicts: called when training has ended; each gives a line that the user should see then.
-      policy: what the learner has learned in a form to use from Python, if it has one.
+      policy: what the learner has learned to do, in a form to use from Python, if it has one.
+      result: what the learner has found, in a form to use from Python, if it has one; called once
+        training has ended or a checkpoint is restored.
       notes: lines that the user should see at the start.
     """
 
@@ -27,6 +29,7 @@ class Assembly:
     artifacts: list[Callable[[Path], list[Path]]] = field(default_factory=list)
     verdicts: list[Callable[[], str]] = field(default_factory=list)
     policy: Any = None
+    result: Callable[[], Any] | None = None
     notes: list[str] = field(default_factory=list)
 
     @contextmanager

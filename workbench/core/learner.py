@@ -71,6 +71,10 @@ class Learner(tf.Module):
         bad = (name for name, value in metrics.items() if not math.isfinite(value))
         return next((f"{name} is not finite" for name in bad), None)
 
+    def done(self, metrics: dict[str, float]) -> str | None:
+        """What in a block's metrics ends the run well, before its budget; None where nothing does."""
+        return None
+
     def absorb(self, chunk: Any) -> None:
         """Takes a feed's chunk of host data into the state; traceable."""
         raise NotImplementedError(f"{type(self).__name__} takes no feed")

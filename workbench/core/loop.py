@@ -66,6 +66,7 @@ class _Training:
         self._position = position
         self._interruption = interruption
         self._clock = clock
+        self._done: str | None = None
 
     def events(self) -> Iterator[Event]:
         position = self._position
@@ -86,6 +87,7 @@ class _Training:
                     if bad := self._program.learner.fault(done.metrics):
                         yield self._failed(bad)
                         return
+                    self._done = self._program.learner.done(done.metrics)
                 best = False
                 if self._evaluation_due():
                     evaluated = self._evaluate()
@@ -177,6 +179,8 @@ class _Training:
             and self._gain(position.best, stop.target) >= 0
         ):
             return "finished", "target reached"
+        if self._done is not None:
+            return "finished", self._done
         if stop.patience is not None and position.stale >= stop.patience:
             return "finished", "early stopping"
         if position.step >= self._budget:

@@ -133,7 +133,9 @@ def _as_means(metrics: Metrics) -> dict[str, Mean]:
     means = {}
     for name, value in metrics.items():
         total, weight = value if isinstance(value, Mean) else (value, 1.0)
-        means[name] = Mean(tf.cast(total, tf.float32), tf.cast(weight, tf.float32))
+        total = tf.convert_to_tensor(total)
+        dtype = tf.float64 if total.dtype == tf.float64 else tf.float32
+        means[name] = Mean(tf.cast(total, dtype), tf.cast(weight, dtype))
     return means
 
 

@@ -10,8 +10,10 @@ from workbench.datasets.population import Population
 from workbench.federated.config import ClientConfig
 
 # Up to so many places for a cohort's examples, the largest client's number decides for all rounds,
-# so that shapes are static; of larger ones, that of the round's cohort.
-STATIC = 2**22
+# so that shapes are static; of larger ones, that of the round's cohort: the more clients there
+# are, the larger is the largest, and the rarer. Static shapes are worth more on accelerators.
+STATIC = 2**14
+STATIC_ON_ACCELERATORS = 2**22
 
 
 class Batch(NamedTuple):
@@ -54,7 +56,9 @@ class Clients(tf.Module):
         else:
             assert config.steps is not None
             self._epochs = -(-config.steps // self._batches_of(least))
-        few = cohort * self._epochs * largest <= STATIC
+        accelerated = any(device.device_type != "CPU" for device in tf.config.list_logical_devices())
+        static = STATIC_ON_ACCELERATORS if accelerated else STATIC
+        few = cohort * self._epochs * largest <= static
         self._largest = largest if few or self.even else None
 
     def sizes(self, clients: tf.Tensor) -> tf.Tensor:

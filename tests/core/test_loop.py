@@ -62,6 +62,7 @@ class Script:
             limit=None,
             limited_by="a limit",
             fault=partial(Learner.fault, None),
+            done=lambda metrics: None,
         )
         self.runtime = Runtime()
         self.now = 1000.0
@@ -480,3 +481,11 @@ def test_a_learner_says_what_ends_a_run():
     script.learner.fault = lambda metrics: "too few clients" if metrics.get("loss") else None
     stopped = play(script)[-1]
     assert (stopped.status, stopped.reason) == ("failed", "too few clients at 5 steps")
+
+
+def test_a_learner_that_is_done_ends_the_run_well_before_its_budget():
+    script = Script(loss=lambda step: 1.0 / (1 + step))
+    script.learner.done = lambda metrics: "converged" if metrics["loss"] < 0.15 else None
+    events = play(script)
+    assert ends(events) == [5, 10]
+    assert (events[-1].status, events[-1].reason) == ("finished", "converged")

@@ -1,0 +1,1 @@
+"""Tables with named columns: your own, and those of statsmodels, NIST and posteriordb."""

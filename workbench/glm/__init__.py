@@ -1,0 +1,1 @@
+"""Generalised linear models: maximum likelihood with inference, regularised paths, and Bayes."""

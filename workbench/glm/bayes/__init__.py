@@ -1,0 +1,1 @@
+"""Posteriors: draws of them and approximations, and whether they may be trusted."""

@@ -1,0 +1,1 @@
+"""Paths of penalised estimates: ridge, lasso, elastic net and group lasso."""

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import dqn
 import federated
+import glm
 import privacy
 import replicas
 from frame import BenchmarkError, Case, measure, record, show
@@ -16,6 +17,7 @@ from workbench.core.config import nearest
 SUITES = {
     "dqn": dqn.CASES,
     "federated": federated.CASES,
+    "glm": glm.CASES,
     "privacy": privacy.CASES,
     "replicas": replicas.CASES,
 }

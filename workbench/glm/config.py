@@ -117,7 +117,7 @@ class MleConfig:
     # At most; data that are not in memory are read once in each.
     iterations: int = 50
     # Ends when the next step promises to lower the deviance by less than this share of it.
-    tolerance: float = 1e-10
+    tolerance: float = 1e-16
     # Starts from the estimate on this share of the rows, where these are many; 1 on all of them.
     start: float = 1 / 16
     # λ of a ridge penalty, in units of the deviance by which (1/2n) D + (λ/2) Σ β²; the intercept

@@ -357,11 +357,10 @@ def _refuse(
     bad: np.ndarray, y: np.ndarray, name: str, places: np.ndarray, family: str, needed: str
 ) -> None:
     if bad.any():
-        row, others = int(np.argmax(bad)), np.count_nonzero(bad) - 1
-        like_it = f" (and {others} more like it)" if others else ""
+        row = int(np.argmax(bad))
         raise ConfigError(
-            f"{name} is {y[row]:g} in row {places[row] + 1}{like_it}: a {family} response has "
-            f"values that are {needed}"
+            f"{name} is {y[row]:g} in row {places[row] + 1}: a {family} response has values that "
+            f"are {needed}"
         )
 
 

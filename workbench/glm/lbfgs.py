@@ -20,6 +20,8 @@ from workbench.glm.learner import judged
 from workbench.glm.rows import Blocks, Rows
 from workbench.glm.search import Estimate, Facts, constant_start, value_of
 
+# Relative gain that line searches still see.
+FINEST = 1e-14
 # Steps and gradients that are remembered.
 MEMORY = 10
 
@@ -139,7 +141,7 @@ class LimitedMemory(Learner):
         )
 
     def _minimised(self, **how: Any) -> LBfgsOptimizerResults:
-        tolerance = np.sqrt(self._config.tolerance / len(self.names))
+        tolerance = np.sqrt(max(self._config.tolerance, FINEST) / len(self.names))
         return tfp.optimizer.lbfgs_minimize(
             self._objective, num_correction_pairs=MEMORY, tolerance=tolerance, **how
         )

@@ -209,6 +209,7 @@ class Search(tf.Module):
 
     def _accept(self, sums: Sums, candidate: tf.Tensor, orthogonal: bool) -> None:
         step = self._solved(sums, candidate, orthogonal)
+        whole = tf.equal(self.halvings, 0)
         self.beta.assign(candidate)
         self.deviance.assign(sums.deviance)
         self.pivots.assign(step.pivots)
@@ -223,8 +224,9 @@ class Search(tf.Module):
             moved = self._move_alpha(sums.shape, step.gain)
             last, changed = last & ~moved, changed | moved
         self.stride.assign(tf.where(settled, 1, self.stride))
-        # The last step promises so little that it needs no pass to be believed.
-        self.beta.assign(tf.where(last, self.candidate, self.beta))
+        # The last step promises so little that it needs no pass to be believed, unless the one
+        # before it went too far.
+        self.beta.assign(tf.where(last & whole, self.candidate, self.beta))
         self.converged.assign(last)
         # Other rows or another α measure otherwise.
         self._objective.assign(tf.where(changed, self._unknown, self._objective))

@@ -2,11 +2,15 @@
 
 from typing import Any
 
-__all__ = ["load_run"]
+__all__ = ["fit", "load_run"]
 
 
 def __getattr__(name: str) -> Any:
     # Imported when asked for, so that the command line starts at once.
+    if name == "fit":
+        from workbench.glm.api import fit
+
+        return fit
     if name == "load_run":
         from workbench.runs import load_run
 

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 from workbench.core.config import AT_LEAST_ONE, PROBABILITY, ConfigError, Limits, register, require
 
-# Importing them registers data sets with owners, and how one may be spread over clients.
+# Importing them registers data sets with owners, how one may be spread over clients, and tables.
 from workbench.datasets import owned_config as _owned  # noqa: F401
 from workbench.datasets import partition_config as _partitions  # noqa: F401
+from workbench.datasets.tables import config as _tables  # noqa: F401
 
 
 def held_out(examples: int, fraction: float) -> int:

@@ -17,8 +17,8 @@ from workbench.glm.solving import Step
 
 # 1 - R² of a column below which normal equations lose too many digits.
 SAFE = {tf.float64: 1e-6, tf.float32: 1e-2}
-# Gains, as shares of β's own size, that are rounding.
-NOISE = {tf.float64: 1e-28, tf.float32: 1e-12}
+# Gains, as shares of the size of a step's β, that are rounding.
+NOISE = {tf.float64: 1e-30, tf.float32: 1e-12}
 # Gains below which α moves along with β, and moves of log α that end it.
 NEAR, STILL = 1e-2, 1e-9
 
@@ -31,18 +31,21 @@ class Facts:
       observations: n, the sum of frequencies.
       mean: of the response, weighted.
       offset: the mean one.
+      total: Σw, of frequencies times weights.
     """
 
     observations: float
     mean: float
     offset: float
+    total: float
 
     @classmethod
     def of(cls, rows: Rows) -> "Facts":
         """Those of rows in memory."""
         precision = np.broadcast_to(rows.precision, rows.response.shape)
-        mean = np.sum(precision * rows.response) / np.sum(precision)
-        return cls(rows.observations, float(mean), float(np.mean(rows.offset)))
+        total = float(np.sum(precision))
+        mean = float(np.sum(precision * rows.response)) / total
+        return cls(rows.observations, mean, float(np.mean(rows.offset)), total)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ class Step(NamedTuple):
     Attributes:
       delta: δ, `[p]`.
       gain: δ' (X'WX + Λ) δ, by which the penalised deviance will fall.
-      size: the same of β.
+      size: the same of β, if all the parts of the linear predictor had one sign: what rounding
+        is a share of.
       pivots: 1 - R² of each column on those before it, `[p]`.
     """
 
@@ -45,7 +46,7 @@ def by_cholesky(half: tf.Tensor, penalty: tf.Tensor, beta: tf.Tensor, gradient: 
     solution = tf.linalg.cholesky_solve(lower, (scale * gradient)[:, None])[:, 0]
     delta = scale * solution
     gain = tf.reduce_sum(delta * gradient)
-    size = tf.reduce_sum(beta * tf.linalg.matvec(full, beta))
+    size = tf.square(tf.reduce_sum(tf.abs(beta) * tf.sqrt(tf.maximum(diagonal, 0))))
     return Step(delta, gain, size, tf.square(tf.linalg.diag_part(lower)))
 
 
@@ -58,10 +59,10 @@ def by_qr(triangle: tf.Tensor, penalty: tf.Tensor, beta: tf.Tensor, gradient: tf
       beta: where the step starts, `[p]`.
       gradient: of the penalised log-likelihood there, `[p]`.
     """
-    size = triangle.shape[0]
+    order = triangle.shape[0]
     root = tf.sqrt(penalty)
     rows = tf.concat([tf.linalg.diag(root), -(root * beta)[:, None]], 1)
-    r = tf.linalg.qr(tf.concat([triangle, rows], 0)).r[:size]
+    r = tf.linalg.qr(tf.concat([triangle, rows], 0)).r[:order]
     upper, right = r[:-1, :-1], r[:-1, -1:]
     diagonal = tf.linalg.diag_part(upper)
     lengths = tf.reduce_sum(tf.square(upper), 0)
@@ -69,4 +70,5 @@ def by_qr(triangle: tf.Tensor, penalty: tf.Tensor, beta: tf.Tensor, gradient: tf
     safe = tf.where(diagonal == 0, tf.ones_like(diagonal), diagonal)
     delta = tf.linalg.triangular_solve(tf.linalg.set_diag(upper, safe), right, lower=False)[:, 0]
     gain = tf.reduce_sum(delta * gradient)
-    return Step(delta, gain, tf.reduce_sum(tf.square(tf.linalg.matvec(upper, beta))), pivots)
+    size = tf.square(tf.reduce_sum(tf.abs(beta) * tf.sqrt(lengths)))
+    return Step(delta, gain, size, pivots)

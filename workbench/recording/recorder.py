@@ -115,7 +115,10 @@ class Recorder:
             self._mirror = Mirror(self._mlflow.update)
         self.summary.unit = learner.unit
         self.summary.steps = done
-        self.console.start(learner.unit, done, self._train.budget)
+        most = self._train.budget
+        if learner.limit is not None:
+            most = min(most, learner.limit * learner.units_per_step)
+        self.console.start(learner.unit, done, most)
 
     def __call__(self, event: Event) -> None:
         """Records an event of the loop."""

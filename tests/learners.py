@@ -143,8 +143,10 @@ LEARNERS = {
         "network.layers=[6]",
         "engine.execution=mapped",
     ],
+    "glm-mle": ["experiment=glm/star98", "algorithm.block=1024"],
+    "glm-qr": ["experiment=glm/star98", "algorithm.block=1024", "method.solver=qr"],
+    "glm-lbfgs": ["experiment=glm/spector", "method.solver=lbfgs"],
     "glm-path": ["experiment=glm/path_star98", "method.lambdas=45", "method.folds=3"],
-    "glm-laplace": ["experiment=glm/approximate_spector"],
     "glm-advi": ["experiment=glm/approximate_spector", "method.sampler=advi_full"],
 }
 each_learner = pytest.mark.parametrize("overrides", LEARNERS.values(), ids=LEARNERS.keys())

@@ -180,6 +180,15 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
         raise ConfigError(_explain(error, overrides)) from error
 
 
+def quoted(override: str) -> str:
+    """A word in quotes where it holds a ~, as formulas do: Hydra's grammar has none in values."""
+    key, _, value = override.partition("=")
+    if "~" not in re.sub(r"\"[^\"]*\"|'[^']*'", "", value) or value.startswith(('"', "'")):
+        return override
+    text = value.replace('"', '\\"')
+    return f'{key}="{text}"'
+
+
 def experiments() -> Iterator[str]:
     """The names of the shipped experiments: files below conf/experiment."""
     yield from options("experiment")
@@ -201,16 +210,7 @@ def options(group: str) -> list[str]:
 def _compose(overrides: Sequence[str], **options: bool) -> DictConfig:
     store_schemas()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return compose("config", overrides=list(map(_quoted, overrides)), **options)
-
-
-def _quoted(override: str) -> str:
-    """A word in quotes where it holds a ~, as formulas do: Hydra's grammar has none in values."""
-    key, _, value = override.partition("=")
-    if "~" not in re.sub(r"\"[^\"]*\"|'[^']*'", "", value) or value.startswith(('"', "'")):
-        return override
-    text = value.replace('"', '\\"')
-    return f'{key}="{text}"'
+        return compose("config", overrides=list(map(quoted, overrides)), **options)
 
 
 def _drop_overridden_schemas() -> None:
@@ -248,7 +248,7 @@ def _object(node: Any, path: str) -> Any:
 
 @functools.cache  # the cells of a sweep share most of theirs
 def _parse_override(override: str) -> Override:
-    return OverridesParser.create().parse_override(_quoted(override))
+    return OverridesParser.create().parse_override(quoted(override))
 
 
 def _refuse_unknown(config: DictConfig, key: str) -> None:

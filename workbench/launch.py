@@ -18,6 +18,7 @@ from workbench.compose import (
     conf_dir,
     instantiate,
     load_experiment,
+    quoted,
 )
 from workbench.core.config import ConfigError
 from workbench.recording.folder import RunFolder
@@ -59,7 +60,7 @@ def run(overrides: Sequence[str]) -> int:
             print(f"workbench: {error}", file=sys.stderr)
             statuses.append(2)
 
-    before, sys.argv = sys.argv, ["workbench", *overrides]
+    before, sys.argv = sys.argv, ["workbench", *map(quoted, overrides)]
     try:
         hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(task)()
     finally:

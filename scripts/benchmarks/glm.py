@@ -23,6 +23,35 @@ def ridge(family: str) -> dict:
     return {"family": family, "rows": 600_000, "columns": 250, "ridge": 1e-3}
 
 
+def path(family: str) -> Case:
+    work = {"family": family, "rows": 100_000, "columns": 100, "runs": 3}
+    options = {"mix": 0.9, "lambdas": 100, "ratio": 1e-3, "folds": 0}
+    own = Side("workbench", "glm_other.py", work | {"method": "path", "options": options})
+    return Case(
+        f"100 values of an elastic net's λ, {family} regression of 100,000 x 100",
+        sides=(own, Side("glum", "peers/glum_path.py", work | options, peers=PEERS)),
+        by="paths/s",
+        note=COMPILED,
+    )
+
+
+def posterior(by: str) -> Case:
+    work = {"family": "binomial", "rows": 1000, "columns": 25, "runs": 2}
+    options = {"chains": 64, "draws": 500, "warm_up": 200}
+    own = Side("workbench", "glm_other.py", work | {"method": "bayes", "options": options})
+    nuts = {"chains": 16, "draws": 1000, "warm_up": 300, "dense": False}
+    return Case(
+        "draws of a logistic regression's posterior, 1000 x 25: smallest effective sample size",
+        sides=(own, Side("NumPyro", "peers/numpyro_nuts.py", work | nuts, peers=PEERS)),
+        by=by,
+        note="warming up is timed; ESS is ArviZ' bulk one of the worst coefficient, on both sides",
+    )
+
+
+def parquet(rows: int) -> Side:
+    return Side(f"{rows:,} rows", "glm_parquet.py", {"rows": rows, "columns": 20})
+
+
 TITLE = "logistic regression of 500,000 x 50 to its optimum"
 CASES: dict[str, Case] = {
     "logistic-glum": beside(TITLE, LOGISTIC, "glum"),
@@ -31,5 +60,14 @@ CASES: dict[str, Case] = {
     "gamma-ridge": beside("gamma regression of 600,000 x 250, ridge", ridge("gamma"), "glum", 1),
     "poisson-ridge": beside(
         "Poisson regression of 600,000 x 250, ridge", ridge("poisson"), "glum", 1
+    ),
+    "path-gaussian": path("gaussian"),
+    "path-binomial": path("binomial"),
+    "posterior": posterior("ESS/s"),
+    "posterior-compiling": posterior("ESS/s with compiling"),
+    "parquet": Case(
+        "logistic regression of a Parquet file with 20 columns, to its optimum",
+        sides=(parquet(50_000_000), parquet(5_000_000)),
+        by="million rows/s",
     ),
 }

@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
-from regressions import deviance, rows  # noqa: E402
+from regressions import deviance, rows
 
-from workbench.core.program import Program  # noqa: E402
-from workbench.core.runtime import Runtime  # noqa: E402
-from workbench.glm import links  # noqa: E402
-from workbench.glm.config import MleConfig  # noqa: E402
-from workbench.glm.families import FAMILIES, Family  # noqa: E402
-from workbench.glm.learner import MaximumLikelihood  # noqa: E402
-from workbench.glm.rows import Rows  # noqa: E402
+from workbench.core.program import Program
+from workbench.core.runtime import Runtime
+from workbench.glm import links
+from workbench.glm.config import MleConfig
+from workbench.glm.families import FAMILIES, Family
+from workbench.glm.learner import MaximumLikelihood
+from workbench.glm.rows import Rows
 
 
 def main() -> None:

@@ -391,7 +391,7 @@ def test_every_variable_that_a_step_touches_is_in_the_checkpoint(overrides):
 
 @each_learner
 def test_restored_learner_goes_on_exactly(overrides, tmp_path):
-    def part(first: int, steps: int) -> dict[str, float]:
+    def part(first: int, steps: int) -> tuple[dict[str, float], dict[str, float]]:
         assembly = assembled(overrides)
         checkpoints = Checkpoints(tmp_path, assembly.learner, assembly.feed)
         restored = checkpoints.restore()
@@ -399,7 +399,9 @@ def test_restored_learner_goes_on_exactly(overrides, tmp_path):
         program = Program(assembly.learner, Runtime(), seed=3, feed=assembly.feed)
         metrics = program.run(first, steps)
         checkpoints.save(Position(step=first + steps))
-        return metrics | {"after": program.run(first + steps, 20)["loss"]}
+        return metrics, program.run(first + steps, 20)
 
-    first = part(0, 20)
-    assert part(20, 20)["loss"] == first["after"]
+    # Regressions converge in few steps; the middle of them is what counts.
+    middle = 2 if "glm/" in overrides[0] else 20
+    _, after = part(0, middle)
+    assert part(middle, 20)[0] == after

@@ -35,7 +35,7 @@ def data():
             "group": draws.choice(["a", "b"], ROWS),
         }
     )
-    data.loc[ROWS - 5 :, "group"] = "late"
+    data.loc[ROWS - 80 :, "group"] = "late"
     data.loc[[3, 500, 999], "x"] = np.nan
     return data
 

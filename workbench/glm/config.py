@@ -197,6 +197,8 @@ class PathConfig:
         )
         if self.folds == 1:
             raise ConfigError("folds=1 leaves nothing to estimate from; take 0, or 2 and more")
+        if self.values is not None and not self.values:
+            raise ConfigError("values are none; leave them out for a path of lambdas=100")
 
 
 @dataclass
@@ -238,8 +240,8 @@ class BayesConfig:
     priors: Any = None
     # Of the deviations of groups: from the mean by their spread, or both drawn together.
     centred: bool = False
-    # Of the step size; null is the sampler's own.
-    acceptance: float | None = None
+    # The share of proposals to accept on average: closer to 1 where draws diverge.
+    acceptance: float = 0.8
     # Of draws; what the data have in common is taken out of them in float64 beforehand.
     dtype: str = "float32"
 

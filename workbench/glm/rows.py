@@ -56,7 +56,7 @@ class Rows(NamedTuple):
         return self.frequency * self.weight
 
 
-class Blocks:
+class Blocks(tf.Module):
     """Rows on the device, dealt out to replicas in blocks of a fixed size.
 
     The last block reaches back over rows of the one before, which count as never seen in it.
@@ -71,6 +71,7 @@ class Blocks:
     """
 
     def __init__(self, rows: Rows, numbers: int = 2**18):
+        super().__init__(name="blocks")
         self.rows: int = rows.design.shape[0]
         self.columns: int = rows.design.shape[1]
         self.size = max(1, min(self.rows, numbers // max(1, self.columns)))

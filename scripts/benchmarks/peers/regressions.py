@@ -31,3 +31,13 @@ def deviance(family: str, y: np.ndarray, eta: np.ndarray) -> float:
     if family == "gamma":
         return float(2 * np.sum(y / mean - 1 - np.log(y / mean)))
     return float(np.sum((y - eta) ** 2))
+
+
+def posterior(count: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """A logistic regression as large as the one of german credits: unlike columns, some related."""
+    draws = np.random.default_rng(1)
+    own = draws.standard_normal([count, columns - 1])
+    shared = own @ draws.standard_normal([columns - 1, columns - 1])
+    design = np.column_stack([np.ones(count), (own + shared / shared.std(0)) / 2])
+    effects = draws.standard_normal(columns) / 2
+    return design, (draws.random(count) < 1 / (1 + np.exp(-design @ effects))).astype(float)

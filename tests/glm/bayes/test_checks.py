@@ -18,7 +18,7 @@ DRAWS = 200_000
 LEVEL = 1e-4
 
 
-@pytest.fixture()
+@pytest.fixture
 def generator():
     return np.random.default_rng(3)
 
@@ -182,7 +182,7 @@ def test_a_row_that_the_posterior_hangs_on_is_named(generator):
 
 @pytest.mark.parametrize("criterion", ["loo", "waic"])
 def test_rows_count_as_often_as_they_were_seen(generator, criterion):
-    y, data = inference_data(generator)
+    _, data = inference_data(generator)
     often = np.tile([1, 2, 3, 0], 5)
     function = {"loo": checks.leave_one_out, "waic": checks.waic}[criterion]
     once = function(data, often)

@@ -10,7 +10,7 @@ from workbench.glm.bayes.diagnostics import Diagnosis, diagnose, labels
 CHAINS, DRAWS = 4, 1000
 
 
-@pytest.fixture()
+@pytest.fixture
 def generator():
     return np.random.default_rng(7)
 
@@ -138,7 +138,12 @@ def test_coordinates_have_the_names_of_a_data_set():
 
 def test_every_complaint_stands_in_the_verdict():
     diagnosis = Diagnosis(
-        {"x": 1.2, "y": np.nan}, {"x": 9, "y": np.nan}, {"x": 8, "y": np.nan}, np.array([0.1]), 2, 99
+        {"x": 1.2, "y": np.nan},
+        {"x": 9, "y": np.nan},
+        {"x": 8, "y": np.nan},
+        np.array([0.1]),
+        2,
+        99,
     )
     assert len(diagnosis.complaints) == 5
     assert diagnosis.verdict == (

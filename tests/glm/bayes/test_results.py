@@ -63,7 +63,11 @@ def test_parameters_have_the_models_names(results):
         "beta[x]",
         "sd_county[Intercept]",
         "sd_county[x]",
-        *(f"b_county[{c}, {of}]" for c in ("Aitkin", "Anoka", "Becker") for of in ("Intercept", "x")),
+        *(
+            f"b_county[{c}, {of}]"
+            for c in ("Aitkin", "Anoka", "Becker")
+            for of in ("Intercept", "x")
+        ),
     ]
     theta = results.draws.theta
     np.testing.assert_array_equal(

@@ -78,7 +78,7 @@ def star98():
     trials = counts.sum(1)
     published = results_glm.Star98()
     # Of shares, rather than of counts.
-    published.resids[:, 4] /= trials
+    published.resids = published.resids / np.column_stack([np.ones((303, 4)), trials])
     design, shares = with_constant(sm.datasets.star98), counts[:, 0] / trials
     return Case(published, design, shares, {"family": "binomial"}, {"weight": trials})
 

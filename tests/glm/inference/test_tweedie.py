@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 import tensorflow as tf
-from scipy import integrate
 
 from workbench.core.config import ConfigError
 from workbench.glm import links
@@ -23,20 +22,19 @@ def test_log_likelihood_is_that_of_wrights_bessel_function(power):
     y = np.concatenate([[0.0], rng.gamma(1, 3, 30)])
     peer = sm.families.Tweedie(sm.families.links.Log(), var_power=power)
     wanted = peer.loglike_obs(y, np.full(31, 2.0), 1.7, scale=0.6)
-    np.testing.assert_allclose(likelihood(y, 2.0, 0.6, power, 1.7), wanted, rtol=1e-10)
+    found, known = likelihood(y, 2.0, 0.6, power, 1.7), np.isfinite(wanted)
+    assert known.sum() > 25, "theirs overflows"
+    np.testing.assert_allclose(found[known], wanted[known], rtol=1e-8)
 
 
 @pytest.mark.parametrize("dispersion", [1e-3, 0.02, 0.3, 5.0])
 def test_density_adds_up_to_one(dispersion):
     """From one gamma number to hundreds of them, where terms of the series are far apart."""
-    low, high = max(1e-9, 2 - 40 * dispersion**0.5), 2 + 40 * dispersion**0.5
-    points = np.linspace(2 - 5 * dispersion**0.5, 2 + 5 * dispersion**0.5, 11)
-    density, _ = integrate.quad(
-        lambda y: float(np.exp(likelihood(y, 2.0, dispersion, 1.6)[0])),
-        low, high, limit=400, points=points[points > low],
-    )  # fmt: skip
-    none = float(np.exp(likelihood(0.0, 2.0, dispersion, 1.6)[0]))
-    assert density + none == pytest.approx(1, abs=2e-3 if dispersion == 5 else 1e-7)
+    log_y = np.linspace(-25, 6, 20_000)
+    y = np.exp(log_y)
+    density = np.exp(likelihood(y, 2.0, dispersion, 1.6)) * y
+    total = density.sum() * (log_y[1] - log_y[0]) + np.exp(likelihood(0.0, 2.0, dispersion, 1.6)[0])
+    assert total == pytest.approx(1, abs=1e-6)
 
 
 def test_gradients_are_those_of_small_steps():
@@ -46,7 +44,7 @@ def test_gradients_are_those_of_small_steps():
         tape.watch(phi)
         eta = tf.constant(np.log([1.0, 1.0, 3.0, 3.0]))
         values = Tweedie(1.4, links.log).log_likelihood(y, eta, phi, np.ones(1))
-    slope = tape.gradient(tf.reduce_sum(values), phi).numpy()
+    slope = tape.gradient(values, phi).numpy()
     mean = np.array([1.0, 1.0, 3.0, 3.0])
     up, down = (likelihood(y, mean, value, 1.4).sum() for value in (0.4 + 1e-6, 0.4 - 1e-6))
     assert slope == pytest.approx((up - down) / 2e-6, rel=1e-7)

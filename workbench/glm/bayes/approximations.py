@@ -47,7 +47,7 @@ def _point(posterior: Posterior, seed: int) -> Assembly:
     def density(theta: tf.Tensor) -> tf.Tensor:
         return posterior.log_density(theta) - posterior.log_jacobian(theta)
 
-    learner = Mode(density, posterior.size, posterior.dtype)
+    learner = Mode(density, posterior.size, posterior.dtype, posterior.data)
 
     def found() -> Results:
         point = "a single point, the most probable one, which says nothing of uncertainty"
@@ -58,7 +58,7 @@ def _point(posterior: Posterior, seed: int) -> Assembly:
 
 
 def _laplace(config: BayesConfig, posterior: Posterior, seed: int) -> Assembly:
-    learner = Mode(posterior.log_density, posterior.size, posterior.dtype)
+    learner = Mode(posterior.log_density, posterior.size, posterior.dtype, posterior.data)
 
     def found() -> Results:
         gaussian = Gaussian.of(
@@ -82,6 +82,7 @@ def _variational(config: BayesConfig, posterior: Posterior, seed: int) -> Assemb
         config.chains,
         full=config.sampler == "advi_full",
         dtype=posterior.dtype,
+        data=posterior.data,
     )
 
     def found() -> Results:
@@ -102,7 +103,10 @@ def _approximated(
 
     k = pareto_k(log_density, theta[:COMPARED], gaussian)
     if not k <= GOOD_K:
-        doubts = [*doubts, f"Pareto k̂ of its importance ratios is {k:.2f}, above {GOOD_K}: {INSTEAD}"]
+        doubts = [
+            *doubts,
+            f"Pareto k̂ of its importance ratios is {k:.2f}, above {GOOD_K}: {INSTEAD}",
+        ]
     return Results(posterior, Draws(theta[None], {}, _verdict(k, doubts), bool(doubts)), seed)
 
 

@@ -207,13 +207,15 @@ def _found(
     if "log_likelihood" not in data.groups():
         raise ConfigError("too many rows: no draw's log likelihoods were kept")
     # Of these very draws; ArviZ would count those that were not kept as well.
-    kept = {dim: data.log_likelihood[dim].values for dim in ("chain", "draw")}
-    same = az.InferenceData(posterior=data.posterior.sel(kept), log_likelihood=data.log_likelihood)
+    kept = {dim: data["log_likelihood"][dim].values for dim in ("chain", "draw")}
+    same = az.InferenceData(
+        posterior=data["posterior"].sel(kept), log_likelihood=data["log_likelihood"]
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said in words, with the rows
         found = criterion(same, pointwise=True)
     if np.any(often != 1):
-        _count(found, name, same.log_likelihood, often)
+        _count(found, name, same["log_likelihood"], often)
     return found
 
 

@@ -19,17 +19,16 @@ import tensorflow_probability as tfp
 from workbench.core import random
 from workbench.core.random import Seed
 from workbench.core.replicas import Share
-from workbench.glm.bayes.kernel import DIVERGENCE, Course, Kernel
+from workbench.glm.bayes.kernel import DIVERGENCE, Course, Kernel, Seen, Stage
 
 # T to start from; a quarter of the way around a sphere is π/2.
 FIRST = 2.0
 # The share of T that varies from draw to draw.
 JITTER = 0.5
-MOST_STEPS = 1000
+# Of a trajectory, at the most; while chains settle, steps may be very short.
+MOST_STEPS, FEW_STEPS = 1000, 10
 # Of Adam's steps of log T: how large, and how quickly forgetful; the most that T may change by.
 RATE, FORGETTING, LARGEST = 0.025, 0.05, 0.35
-# What acceptance probabilities are at the least, in their harmonic mean: one bad chain is only one.
-LEAST = 0.1
 BITS = 20
 
 
@@ -51,18 +50,12 @@ class Sums(NamedTuple):
     """What is learned from, over all chains.
 
     Attributes:
-      chains: how many.
-      refusal: of 1 / acceptance probabilities.
-      weight: of acceptance probabilities.
-      slope: of derivatives of ChEES by log T, times these.
-      moments: of points, see `Shape`.
+      seen: what every sampler learns from.
+      slope: derivatives of ChEES by log T, times probabilities to be accepted.
     """
 
-    chains: tf.Tensor
-    refusal: tf.Tensor
-    weight: tf.Tensor
+    seen: Seen
     slope: tf.Tensor
-    moments: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 class Chees(Kernel):
@@ -85,7 +78,7 @@ class Chees(Kernel):
         return Points(theta, *tfp.math.value_and_gradient(self._log_density, theta))
 
     def draw(
-        self, points: Points, seed: Seed, chains: Share, warm: tf.Tensor
+        self, points: Points, seed: Seed, chains: Share, stage: Stage
     ) -> tuple[Points, Course, Sums]:
         dtype = points.theta.dtype
         size = points.theta.shape[1]
@@ -93,9 +86,10 @@ class Chees(Kernel):
         momentum = chains.of(random.normal([chains.total, size], seed("momentum")))
         threshold = chains.of(tf.random.stateless_uniform([chains.total], seed("accept")))
         jitter = 1 - JITTER + JITTER * halton(seed.step, dtype)
-        length = jitter * tf.exp(tf.where(warm, self._average, self._log))
-        step = self.step_size.value(warm)
-        steps = tf.clip_by_value(tf.cast(tf.math.ceil(length / step), tf.int32), 1, MOST_STEPS)
+        length = jitter * tf.exp(tf.where(stage.warm, self._average, self._log))
+        step = self.step_size.value(stage.warm)
+        most = tf.where(stage.settling, FEW_STEPS, MOST_STEPS)
+        steps = tf.clip_by_value(tf.cast(tf.math.ceil(length / step), tf.int32), 1, most)
         start = tf.cast(momentum, dtype)
         end, momentum = self._trajectory(points, start, step, steps)
         energy = _energy(points, start)
@@ -117,19 +111,13 @@ class Chees(Kernel):
         )
         slope = self._slope(points.theta, end.theta, momentum) * length
         counted = tf.math.is_finite(slope) & (accepted > 0)
-        sums = Sums(
-            tf.constant(float(chains.size), dtype),
-            tf.reduce_sum(1 / tf.maximum(accepted, LEAST)),
-            tf.reduce_sum(accepted),
-            tf.reduce_sum(tf.where(counted, accepted * slope, tf.zeros_like(slope))),
-            self.shape.moments(following.theta),
-        )
+        slope = tf.reduce_sum(tf.where(counted, accepted * slope, tf.zeros_like(slope)))
+        sums = Sums(self._seen(following.theta, accepted), slope)
         return following, course, sums
 
-    def learn(self, sums: Sums) -> None:
-        self.step_size.learn(sums.chains / sums.refusal)
-        self.shape.learn(sums.moments)
-        slope = tf.math.divide_no_nan(sums.slope, sums.weight)
+    def learn(self, sums: Sums, stage: Stage) -> None:
+        self._learn(sums.seen, stage)
+        slope = tf.math.divide_no_nan(sums.slope, sums.seen.accepted)
         count = self._count.assign_add(1)
         square = self._square.assign((1 - FORGETTING) * self._square + FORGETTING * slope**2)
         usual = tf.sqrt(square / (1 - (1 - FORGETTING) ** count))

@@ -32,7 +32,7 @@ class Gaussian:
         size = np.where(size > 0, size, 1)
         values, vectors = np.linalg.eigh(information / size[:, None] / size)
         root = vectors / np.sqrt(np.maximum(values, LEAST * values[-1])) / size[:, None]
-        triangle = np.linalg.qr(root.T, mode="r").T
+        triangle = np.linalg.qr(root.T)[1].T
         return cls(location, triangle * np.sign(np.diag(triangle)))
 
     def draw(self, count: int, generator: np.random.Generator) -> np.ndarray:
@@ -46,7 +46,9 @@ class Gaussian:
         return -0.5 * np.sum(noise**2, axis=0)
 
 
-def pareto_k(log_density: Callable[[np.ndarray], np.ndarray], theta: np.ndarray, q: Gaussian) -> float:
+def pareto_k(
+    log_density: Callable[[np.ndarray], np.ndarray], theta: np.ndarray, q: Gaussian
+) -> float:
     """k̂ of importance ratios of the posterior to an approximation (Yao et al. 2018).
 
     Below 0.7 draws of the approximation can stand for the posterior's; -inf where both are the

@@ -12,6 +12,8 @@ from workbench.glm.bayes.adaptation import Shape, StepSize
 
 # How much energy a trajectory may gain before it counts as having left the posterior.
 DIVERGENCE = 1000.0
+# A probability to be accepted that counts as 0.
+LEAST = 1e-4
 
 
 class Course(NamedTuple):
@@ -28,6 +30,34 @@ class Course(NamedTuple):
     energy: tf.Tensor
     diverging: tf.Tensor
     steps: tf.Tensor
+
+
+class Seen(NamedTuple):
+    """What every sampler learns from, summed over chains.
+
+    Attributes:
+      chains: how many.
+      accepted: of probabilities to be accepted.
+      refused: of their inverses.
+      moments: of points, see `Shape`.
+    """
+
+    chains: tf.Tensor
+    accepted: tf.Tensor
+    refused: tf.Tensor
+    moments: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+
+
+class Stage(NamedTuple):
+    """How far a run is, as two booleans.
+
+    Attributes:
+      settling: chains may be far from where the posterior is; none is to be left behind.
+      warm: nothing is learned any more.
+    """
+
+    settling: tf.Tensor
+    warm: tf.Tensor
 
 
 class Kernel(tf.Module):
@@ -57,23 +87,32 @@ class Kernel(tf.Module):
         """What is to be known of points `[C, D]`: a tuple with fields `theta` and `log_density`."""
 
     @abstractmethod
-    def draw(
-        self, points: Any, seed: Seed, chains: Share, warm: tf.Tensor
-    ) -> tuple[Any, Course, Any]:
+    def draw(self, points: Any, seed: Seed, chains: Share, stage: Stage) -> tuple[Any, Course, Any]:
         """The next points of this replica's chains, and what `learn` needs, to be summed.
 
         Args:
           points: as `at` has them, of this replica's chains.
           seed: of the draw.
           chains: all chains' share.
-          warm: whether nothing is learned any more, bool.
+          stage: of the run.
         """
 
     @abstractmethod
-    def learn(self, sums: Any) -> None:
+    def learn(self, sums: Any, stage: Stage) -> None:
         """Takes in the sums over all chains."""
 
     def take_shape(self) -> None:
         """Draws from here on in the shape that was seen."""
         self.shape.take()
         self.step_size.restart()
+
+    def _seen(self, theta: tf.Tensor, accepted: tf.Tensor) -> Seen:
+        count = tf.constant(float(accepted.shape[0]), accepted.dtype)
+        refused = tf.reduce_sum(1 / tf.maximum(accepted, LEAST))
+        return Seen(count, tf.reduce_sum(accepted), refused, self.shape.moments(theta))
+
+    def _learn(self, seen: Seen, stage: Stage) -> None:
+        # The harmonic mean is that of the worst chains (Hoffman et al. 2021).
+        worst, mean = seen.chains / seen.refused, seen.accepted / seen.chains
+        self.step_size.learn(tf.where(stage.settling, worst, mean))
+        self.shape.learn(seen.moments)

@@ -13,6 +13,7 @@ from workbench.core.random import Seed
 from workbench.core.replicas import Parts, Share
 from workbench.glm.bayes.adaptation import windows
 from workbench.glm.bayes.chees import Chees
+from workbench.glm.bayes.kernel import Stage
 from workbench.glm.bayes.model import Posterior
 from workbench.glm.bayes.nuts import Nuts
 from workbench.glm.config import BayesConfig
@@ -20,8 +21,6 @@ from workbench.glm.config import BayesConfig
 # Draws of a chain below which nothing can be said of convergence.
 FEW = 4
 KERNELS = {"chees": Chees, "nuts": Nuts}
-# Acceptance probability to aim at.
-ACCEPTANCE = {"chees": 0.75, "nuts": 0.8}
 # What is kept of draws beside them, by ArviZ' names.
 STATS = ("acceptance_rate", "energy", "diverging", "n_steps", "lp", "step_size")
 
@@ -44,7 +43,7 @@ class Sampler(Learner):
         self.data = posterior.data
         self.chains = Share(config.chains, "method.chains")
         dtype, size = posterior.dtype, posterior.size
-        acceptance = config.acceptance or ACCEPTANCE[config.sampler]
+        acceptance = config.acceptance
         self.kernel = KERNELS[config.sampler](posterior.log_density, size, acceptance, dtype)
         first = self.kernel.at(posterior.initial(config.chains, Seed(seed)("initial")))
         self._points = type(first)(*(self._dealt_out(value) for value in first))
@@ -88,7 +87,6 @@ class Sampler(Learner):
         return {
             "acceptance_rate": tf.math.divide_no_nan(accepted, count),
             "divergences": diverging,
-            "draws": count,
         }
 
     def examine(self) -> dict[str, float]:
@@ -104,18 +102,22 @@ class Sampler(Learner):
 
     def _draw(self, seed: Seed) -> Any:
         """This replica's next points; what is learned from, and what is reported."""
-        warm = seed.step >= self.config.warm_up
+        stage = self._stage(seed.step)
         points = tf.nest.map_structure(lambda part: part.variable, self._points)
-        points, course, sums = self.kernel.draw(points, seed, self.chains, warm)
+        points, course, sums = self.kernel.draw(points, seed, self.chains, stage)
         for part, value in zip(self._points, points, strict=True):
             part.variable.assign(value)
-        step_size = tf.fill(course.energy.shape, self.kernel.step_size.value(warm))
+        step_size = tf.fill(course.energy.shape, self.kernel.step_size.value(stage.warm))
         stats = (*course, points.log_density, step_size)
         row = tf.maximum(tf.cast(seed.step, tf.int32) - self.config.warm_up, 0)
         self._keep(self._draws, row, points.theta)
         self._keep(self._stats, row, tf.cast(tf.stack(stats, 1), tf.float32))
         reported = dict(zip(STATS, stats, strict=True))
         return sums, {name: tf.reduce_sum(value) for name, value in reported.items()}
+
+    def _stage(self, step: tf.Tensor) -> Stage:
+        settled = next(iter(windows(self.config.warm_up)), 0)
+        return Stage(step < settled, step >= self.config.warm_up)
 
     def _keep(self, parts: Parts, row: tf.Tensor, values: tf.Tensor) -> None:
         parts.variable.scatter_nd_update([[row]], tf.reshape(values, [1, -1]))
@@ -124,7 +126,7 @@ class Sampler(Learner):
         done = step + 1
 
         def learn() -> None:
-            self.kernel.learn(sums)
+            self.kernel.learn(sums, self._stage(step))
             changes = tf.constant(windows(self.config.warm_up), tf.int64)
             tf.cond(tf.reduce_any(changes == done), self.kernel.take_shape, lambda: None)
 

@@ -17,6 +17,8 @@ from workbench.core.random import Seed
 Density = Callable[[tf.Tensor], tf.Tensor]
 
 HALVINGS = 16
+# Rows of the curvature that are found at once.
+ROWS = 32
 # Of what a step promises, the least that counts (Armijo 1966).
 KEPT = 1e-4
 # Promised gains of log density that are rounding.
@@ -32,6 +34,7 @@ class Mode(Learner):
       density: log p `[C]` of coordinates `[C, D]`, up to a constant; differentiable twice.
       size: D.
       dtype: of coordinates, which are about of the density's scale.
+      data: that the density looks at, if any.
 
     Attributes:
       theta: where it stands, `[D]`.
@@ -43,9 +46,15 @@ class Mode(Learner):
     limit = 500
     limited_by = "iterations"
 
-    def __init__(self, density: Density, size: int, dtype: tf.DType = tf.float64):
+    def __init__(
+        self,
+        density: Density,
+        size: int,
+        dtype: tf.DType = tf.float64,
+        data: replicas.Given | None = None,
+    ):
         super().__init__(name="mode")
-        self._density, self._size, self._dtype = density, size, dtype
+        self._density, self._dtype, self.data = density, dtype, data
         self.theta = tf.Variable(tf.zeros([size], dtype), trainable=False)
         self.information = tf.Variable(tf.eye(size, dtype=dtype), trainable=False)
         self._log_density = tf.Variable(tf.zeros([], dtype), trainable=False)
@@ -118,18 +127,30 @@ class Mode(Learner):
 def expansion(density: Density, theta: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """log p, its gradient `[D]` and -∂² log p `[D, D]` at coordinates `[D]`.
 
-    All rows of the curvature come from one batch: each is the derivative of one gradient.
+    Rows of the curvature come from batches, some at a time: each is the derivative of a gradient
+    along a coordinate.
     """
     size = theta.shape[0]
-    copies = tf.tile(theta[None], [size, 1])
-    with tf.GradientTape() as outer:
-        outer.watch(copies)
-        with tf.GradientTape() as inner:
-            inner.watch(copies)
-            densities = density(copies)
-        gradients = inner.gradient(densities, copies)
-        diagonal = tf.linalg.diag_part(gradients)
-    rows = outer.gradient(diagonal, copies)
+    batch = min(size, ROWS)
+    batches = -(-size // batch)
+    axes = tf.eye(batches * batch, size, dtype=theta.dtype)
+
+    def look(along: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        copies = tf.tile(theta[None], [batch, 1])
+        with tf.GradientTape() as outer:
+            outer.watch(copies)
+            with tf.GradientTape() as inner:
+                inner.watch(copies)
+                densities = density(copies)
+            gradients = inner.gradient(densities, copies)
+            slopes = tf.reduce_sum(gradients * along, -1)
+        return densities[0], gradients[0], outer.gradient(slopes, copies)
+
+    parts = tf.reshape(axes, [batches, batch, size])
+    signature = tuple(tf.TensorSpec(shape, theta.dtype) for shape in ([], [size], [batch, size]))
+    found = tf.map_fn(look, parts, fn_output_signature=signature, parallel_iterations=1)
+    densities, gradients, rows = found
+    rows = tf.reshape(rows, [-1, size])[:size]
     return densities[0], gradients[0], -(rows + tf.transpose(rows)) / 2
 
 

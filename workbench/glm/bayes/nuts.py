@@ -7,7 +7,7 @@ import tensorflow_probability as tfp
 
 from workbench.core.random import Seed
 from workbench.core.replicas import Share
-from workbench.glm.bayes.kernel import DIVERGENCE, Course, Kernel
+from workbench.glm.bayes.kernel import DIVERGENCE, Course, Kernel, Seen, Stage
 
 # Doublings of a trajectory.
 DEPTH = 10
@@ -25,20 +25,6 @@ class Points(NamedTuple):
     log_density: tf.Tensor
 
 
-class Sums(NamedTuple):
-    """What is learned from, over all chains.
-
-    Attributes:
-      chains: how many.
-      weight: of acceptance probabilities.
-      moments: of points, see `Shape`.
-    """
-
-    chains: tf.Tensor
-    weight: tf.Tensor
-    moments: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
-
-
 class Nuts(Kernel):
     """NUTS (Hoffman & Gelman 2014; multinomial as in Betancourt 2017); see `Kernel`.
 
@@ -49,12 +35,12 @@ class Nuts(Kernel):
         return Points(theta, self._log_density(theta))
 
     def draw(
-        self, points: Points, seed: Seed, chains: Share, warm: tf.Tensor
-    ) -> tuple[Points, Course, Sums]:
+        self, points: Points, seed: Seed, chains: Share, stage: Stage
+    ) -> tuple[Points, Course, Seen]:
         dtype = points.theta.dtype
         kernel = tfp.mcmc.NoUTurnSampler(
             lambda away: self._log_density(points.theta + self.shape.stretched(away)),
-            self.step_size.value(warm),
+            self.step_size.value(stage.warm),
             max_tree_depth=DEPTH,
             max_energy_diff=DIVERGENCE,
         )
@@ -71,10 +57,7 @@ class Nuts(Kernel):
             tf.cast(found.has_divergence, dtype),
             tf.cast(found.leapfrogs_taken, dtype),
         )
-        count = tf.constant(float(chains.size), dtype)
-        sums = Sums(count, tf.reduce_sum(accepted), self.shape.moments(theta))
-        return Points(theta, found.target_log_prob), course, sums
+        return Points(theta, found.target_log_prob), course, self._seen(theta, accepted)
 
-    def learn(self, sums: Sums) -> None:
-        self.step_size.learn(sums.weight / sums.chains)
-        self.shape.learn(sums.moments)
+    def learn(self, sums: Seen, stage: Stage) -> None:
+        self._learn(sums, stage)

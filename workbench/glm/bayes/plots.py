@@ -29,9 +29,9 @@ def write(folder: Path, data: az.InferenceData, sampled: bool) -> list[Path]:
       The PNG files.
     """
     folder.mkdir(exist_ok=True, parents=True)
-    if data.posterior.sizes["draw"] == 1:
+    if data["posterior"].sizes["draw"] == 1:
         return []
-    flat = flattened(data.posterior)
+    flat = flattened(data["posterior"])
     pictures: dict[str, Callable[[], Figure]] = {"forest": lambda: _forest(flat)}
     if sampled:
         worst = _worst(flat)
@@ -71,7 +71,7 @@ def _worst(flat: xr.Dataset) -> xr.Dataset:
 def _trace(flat: xr.Dataset, data: az.InferenceData) -> Figure:
     figure, axes = _figure(10, 1.6 * len(flat), len(flat), 2)
     stats = getattr(data, "sample_stats", None)
-    groups = {"posterior": flat}
+    groups: dict[str, Any] = {"posterior": flat}
     if stats is not None and "diverging" in stats:
         groups["sample_stats"] = stats.sel(chain=flat.chain)
     az.plot_trace(az.InferenceData(**groups), compact=False, axes=axes)
@@ -105,7 +105,7 @@ def _energy(data: az.InferenceData) -> Figure:
 
 def _predictive(data: az.InferenceData) -> Figure:
     figure, axes = _figure(7, 4, 1, 1)
-    sizes = data.posterior_predictive.sizes
+    sizes = data["posterior_predictive"].sizes
     count = min(DATA_SETS, sizes["chain"] * sizes["draw"])
     az.plot_ppc(data, num_pp_samples=count, ax=axes[0, 0], textsize=9, random_seed=0)
     return figure

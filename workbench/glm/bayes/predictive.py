@@ -82,7 +82,8 @@ class Predictive:
 
     def kept(self, rows: int) -> Kept:
         """The draws that are looked at for so many rows."""
-        return Kept.of(*self._theta.shape[:2], rows)
+        chains, draws, _ = self._theta.shape
+        return Kept.of(chains, draws, rows)
 
     def log_likelihood(self) -> np.ndarray:
         """Of each row of the data, for each draw that is kept, `[S, n]`."""

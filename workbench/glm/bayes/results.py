@@ -118,7 +118,7 @@ class Results:
     @cached_property
     def inference_data(self) -> az.InferenceData:
         """All of it, as ArviZ has it."""
-        groups = {"posterior": self.parameters}
+        groups: dict[str, Any] = {"posterior": self.parameters}
         if self.draws.stats:
             groups["sample_stats"] = az.convert_to_dataset(dict(self.draws.stats))
         if self.predictive.kept(self._rows).count:
@@ -149,8 +149,12 @@ class Results:
         if self.count == 1:
             values = [np.ravel(array.values) for array in self.parameters.values()]
             return pd.DataFrame({"mode": np.concatenate(values)}, names)
-        kind = "all" if self.sampled else "stats"
-        table = az.summary(self.parameters, kind=kind, hdi_prob=level, round_to="none")
+        table = az.summary(
+            self.parameters,
+            kind="all" if self.sampled else "stats",
+            hdi_prob=level,
+            round_to="none",
+        )
         return table.set_axis(names)
 
     def predict(self, data: Any = None, level: float = LEVEL) -> pd.DataFrame:

@@ -23,10 +23,11 @@ def report(results: "Results") -> str:
     """Model, parameters, checks and the verdict."""
     regression = results.regression
     chains, length, _ = results.draws.theta.shape
+    family = f"{regression.family.key}, {regression.family.link.name} link"
     what = f"{chains} chains of {length:,} draws" if results.sampled else f"{length:,} draws"
     rows, sampler = len(regression.rows.response), results.posterior.config.sampler
     parts = [
-        f"{regression.model.formula}   {regression.family.key}, {regression.family.link.name} link\n",
+        f"{regression.model.formula}   {family}\n",
         f"{rows:,} rows; {what if results.count > 1 else 'one point'} by {sampler}\n\n",
         parameters(results.summary()),
     ]

@@ -41,6 +41,7 @@ class Variational(Learner):
       samples: draws of q in a step.
       full: whether coordinates are correlated under q.
       dtype: of coordinates.
+      data: that the density looks at, if any.
     """
 
     unit = "steps"
@@ -55,9 +56,10 @@ class Variational(Learner):
         samples: int,
         full: bool,
         dtype: tf.DType = tf.float64,
+        data: replicas.Given | None = None,
     ):
         super().__init__(name="variational")
-        self._density, self._size, self._dtype = density, size, dtype
+        self._density, self._size, self._dtype, self.data = density, size, dtype, data
         self._share = replicas.Share(samples, "method.chains", whole=True)
 
         def state(value: tf.Tensor | np.ndarray | float, kind: tf.DType = dtype) -> tf.Variable:
@@ -150,7 +152,7 @@ class Variational(Learner):
         going = self._halvings <= HALVINGS
         tf.cond(going & (count > 0), lambda: self._move(gradients, bound, count), lambda: None)
         return {
-            "elbo": Mean(bounds, count),
+            "loss": Mean(-bounds, count),
             "learning_rate": RATE * 0.5 ** tf.cast(self._halvings, self._dtype),
             "converged": tf.cast(~going, self._dtype),
             "lost": 1 - count / self._share.total,

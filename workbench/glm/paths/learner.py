@@ -36,6 +36,11 @@ from workbench.glm.rows import Rows
 PRODUCTS = 2**27
 # How much less a step must promise than the one before, or the products are computed anew.
 CONTRACTION = 0.02
+# By how much the largest λ is above the one that rounding leaves uncertain.
+EDGE = 1 + 1e-6
+# What is rounding: of a promise, and of a deviance, as a share of the latter.
+FLOOR = {tf.float64: 1e-18, tf.float32: 1e-9}
+ROUNDING = {tf.float64: 1e-12, tf.float32: 1e-5}
 # Halvings of a step after which none is believed to lower the deviance.
 HALVINGS = 40
 # a for the largest λ of ridge regression, at which no λ leaves all coefficients at 0.
@@ -259,7 +264,7 @@ class Path(Learner):
     def _end_null(self) -> None:
         self._null.assign(self._deviance)
         ratios = tf.math.divide_no_nan(self._groups.norms(self._gradient[:, :1]), self._steepest)
-        largest = tf.reduce_max(ratios)
+        largest = EDGE * tf.reduce_max(ratios)
         if self.config.values is None:
             self.lambdas.assign(largest * tf.constant(self._shares, self._dtype))
         self._before.assign(largest)
@@ -290,7 +295,8 @@ class Path(Learner):
     def _propose(self) -> None:
         """A step for each problem that has taken its last one."""
         thresholds = self._thresholds(self._now)
-        tolerance = self.config.tolerance * tf.minimum(self._null, self._deviance)
+        share = max(self.config.tolerance, FLOOR[self._dtype])
+        tolerance = share * tf.minimum(self._null, self._deviance)
         gamma, gradient = self._minimum(thresholds, INNER * tolerance)
         step = gamma - self._gamma
         promised = tf.reduce_sum(step * (self._gradient - gradient), 0)
@@ -344,7 +350,7 @@ class Path(Learner):
         candidate = self._candidate()
         before = self._objective(self._gamma, self._deviance)
         after = self._objective(candidate, found.deviance)
-        slack = self.config.tolerance * found.deviance
+        slack = ROUNDING[self._dtype] * found.deviance
         better = tf.math.is_finite(after) & (found.outside == 0) & (after <= before + slack)
         moving = ~self._settled
         taken = better & moving

@@ -18,6 +18,9 @@ from workbench.glm.config import PathConfig
 from workbench.glm.regression import INTERCEPT, Regression
 from workbench.glm.rows import Rows
 
+# Standard deviations, as shares of the mean, that are rounding.
+CONSTANT = 1e-12
+
 
 @dataclass(frozen=True, eq=False)
 class Penalty:
@@ -115,14 +118,14 @@ def _scaling(
         part = slice(begin, begin + size)
         variance += share[part] @ np.square(rows.design[part] - mean)
     spread = np.sqrt(variance)
-    others = [column for column in range(len(names)) if column != intercept]
-    for column in others:
-        if spread[column] <= 1e-12 * abs(mean[column]) or spread[column] == 0:
-            if intercept is not None or mean[column] == 0:
-                raise ConfigError(
-                    f"{names[column]} is {mean[column]:g} in every row: drop it from the formula"
-                )
-            spread[column] = abs(mean[column])
+    for column in np.flatnonzero(spread <= CONSTANT * np.abs(mean)):
+        if column == intercept:
+            continue
+        if intercept is not None or mean[column] == 0:
+            raise ConfigError(
+                f"{names[column]} is {mean[column]:g} in every row that counts; leave it out"
+            )
+        spread[column] = abs(mean[column])
     if intercept is None:
         centre = np.zeros(len(names))
     else:

@@ -148,6 +148,12 @@ LEARNERS = {
     "glm-lbfgs": ["experiment=glm/spector", "method.solver=lbfgs"],
     "glm-path": ["experiment=glm/path_star98", "method.lambdas=45", "method.folds=3"],
     "glm-advi": ["experiment=glm/approximate_spector", "method.sampler=advi_full"],
+    "glm-chees": [
+        "experiment=glm/bayes_spector",
+        "method.chains=8",
+        "method.warm_up=20",
+        "method.draws=20",
+    ],
 }
 each_learner = pytest.mark.parametrize("overrides", LEARNERS.values(), ids=LEARNERS.keys())
 

@@ -253,6 +253,7 @@ def test_new_data_without_a_column_are_refused():
         ("y ~ I(grup)", "there is no column grup; did you mean group?"),
         ("z ~ x", "there is no column z"),
         ("y ~ lag(x)", "lag is no function; did you mean log?"),
+        ("y ~ I(x[0])", "in I(x[0]), x[0] is not allowed in formulas"),
         ("y ~ gappy + same", "same is 3 in all rows, as the intercept is"),
         ("y ~ 0 + none", "none is 0 in all rows"),
         ("y ~ alone", "alone is the same in all rows"),
@@ -296,18 +297,24 @@ def test_data_that_do_not_fit_are_refused(formula, options, said):
     assert said in refusal(formula, **options)
 
 
+RUN = '__import__("os").system("touch {}").real()'
+
+
 @pytest.mark.parametrize(
     "formula",
     [
-        '__import__("os").system("touch {}").real() ~ x',
-        'y ~ __import__("os").system("touch {}")',
-        "y ~ I(open('{}', 'w'))",
-        "f\"{{open('{}', 'w')}}\".real() ~ x",
-        "y ~ I(f\"{{open('{}', 'w')}}\")",
+        f"{RUN} ~ x",
+        f"I({RUN}) ~ x",
+        f"{{{{{RUN}}}}} ~ x",
+        f"y ~ I({RUN})",
+        f"y ~ {{{{{RUN}}}}}",
+        f"y ~ (1 + I({RUN}) | group)",
+        "I(open('{}', 'w').name()) ~ x",
         "I(np).save('{}', x).real() ~ x",
+        "I(f\"{{open('{}', 'w').name()}}\".real()) ~ x",
+        "y ~ I(f\"{{open('{}', 'w')}}\")",
         "y ~ np.save('{}', x)",
         "y ~ I([a for a in ().__class__.__base__.__subclasses__()])",
-        "y ~ {{np.save('{}', x)}}",
     ],
 )
 def test_a_formula_runs_nothing_but_functions_of_columns(formula, tmp_path):

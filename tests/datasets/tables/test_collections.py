@@ -136,5 +136,5 @@ def test_a_file_that_is_none_of_posteriordbs_is_refused(tmp_path):
 
 
 def test_configurations_of_tables_import_no_pandas():
-    code = "import sys, workbench.schema; print(*{'pandas', 'tensorflow'}.intersection(sys.modules))"
+    code = "import sys, workbench.schema; print(*{'pandas', 'tensorflow'} & {*sys.modules})"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == ""

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+import statsmodels.api as sm
 import tensorflow as tf
 
 from workbench.core.devices import mirrored_strategy
@@ -311,3 +312,24 @@ def test_an_approximation_that_was_ended_early_is_not_trusted():
     assembly = build_approximation(config, Posterior(found, config), seed=0)
     Program(assembly.learner, Runtime(), 0).run(0, 5)
     assert "it has not converged: more steps (train.budget)" in assembly.verdicts[0]()
+
+
+@pytest.mark.parametrize("family", ["binomial", "poisson"])
+def test_under_flat_priors_mode_and_curvature_are_statsmodels_estimate(family):
+    spector = sm.datasets.spector.load_pandas().data
+    found = regression_of(
+        FrameTable(spector), ModelConfig(formula="GRADE ~ GPA + TUCE + PSI", family=family)
+    )
+    learner = results("laplace", found, default={"kind": "flat"}).learner
+    posterior = Posterior(found, BayesConfig(dtype="float64", priors={"default": {"kind": "flat"}}))
+    points = learner.theta.numpy() + np.vstack([np.zeros(4), np.eye(4)])
+    beta, *moved = posterior.constrained(points)["beta"]
+    slope = (np.array(moved) - beta).T
+    truth = sm.GLM(
+        spector.GRADE,
+        sm.add_constant(spector[["GPA", "TUCE", "PSI"]]),
+        family={"binomial": sm.families.Binomial(), "poisson": sm.families.Poisson()}[family],
+    ).fit(tol=1e-14)
+    np.testing.assert_allclose(beta, truth.params, rtol=1e-7)
+    inside = slope @ np.linalg.solve(learner.information.numpy(), slope.T)
+    np.testing.assert_allclose(inside, truth.cov_params(), rtol=1e-6)

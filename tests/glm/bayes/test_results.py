@@ -104,8 +104,8 @@ def test_likelihoods_are_those_of_the_distribution(results, data):
     np.testing.assert_allclose(results.predictive.mean()[2 * DRAWS + 7], np.exp(eta), rtol=1e-8)
 
 
-def test_the_summary_is_arvizs(results):
-    table = results.summary()
+def test_the_table_is_arvizs(results):
+    table = results.to_frame()
     truth = az.summary(results.parameters, round_to="none")
     assert list(table.columns) == [
         *("mean", "sd", "hdi_3%", "hdi_97%"),
@@ -131,7 +131,7 @@ def test_a_run_writes_files_that_read_back_as_they_were(results, tmp_path):
             assert ours[name].equals(theirs[name]), name
     assert back.attrs["verdict"] == results.verdict
     table = pd.read_csv(tmp_path / "summary.csv", index_col="parameter")
-    np.testing.assert_allclose(table.to_numpy(), results.summary().to_numpy(), rtol=1e-12)
+    np.testing.assert_allclose(table.to_numpy(), results.to_frame().to_numpy(), rtol=1e-12)
     text = (tmp_path / "summary.txt").read_text()
     assert text.endswith(f"{results.verdict}\n")
     assert "beta[x]" in text
@@ -158,6 +158,15 @@ def test_new_data_are_predicted_by_the_same_columns_and_groups(results):
     assert drawn.shape == (CHAINS * DRAWS, 2)
     error = np.std(drawn - expected.T, axis=0) / np.sqrt(len(drawn))
     np.testing.assert_array_less(np.abs(np.mean(drawn - expected.T, 0)), 4.5 * error)
+
+
+def test_offsets_of_the_data_and_of_new_rows_count(data):
+    posterior = posterior_of(data, "count ~ x", "poisson", exposure="trials")
+    results = Results(posterior, draws_of(posterior))
+    once, thrice = results.predict({"x": [0.5, 0.5], "trials": [1.0, 3.0]})["mean"]
+    assert thrice == pytest.approx(3 * once)
+    eta = posterior.predictor(results.draws.theta.reshape([-1, posterior.size])).numpy()
+    np.testing.assert_allclose(results.predictive.mean(), np.exp(eta), rtol=1e-9)
 
 
 def test_groups_and_columns_that_were_not_seen_are_refused(results):
@@ -194,6 +203,9 @@ def test_rows_that_were_seen_often_count_as_often(data):
     np.testing.assert_array_equal(
         [check.observed for check in one.checks], [check.observed for check in two.checks]
     )
+    for ours, theirs in zip(one.checks[:2], two.checks[:2], strict=True):
+        assert ours.replicated == pytest.approx(theirs.replicated, rel=0.02)
+        assert ours.high - ours.low == pytest.approx(theirs.high - theirs.low, rel=0.15)
     assert one.leave_one_out.elpd_loo == pytest.approx(two.leave_one_out.elpd_loo, rel=1e-3)
     assert one.leave_one_out.n_data_points == clean.often.sum()
 
@@ -238,7 +250,7 @@ def test_approximations_have_no_chains_to_diagnose(data, tmp_path):
     posterior = posterior_of(data)
     theta = draws_of(posterior).theta[:1]
     results = Results(posterior, Draws(theta, verdict="an approximation"))
-    assert list(results.summary().columns) == ["mean", "sd", "hdi_3%", "hdi_97%"]
+    assert list(results.to_frame().columns) == ["mean", "sd", "hdi_3%", "hdi_97%"]
     assert results.verdict == "an approximation"
     with pytest.raises(ConfigError, match="no chains to diagnose"):
         _ = results.diagnosis
@@ -250,7 +262,7 @@ def test_approximations_have_no_chains_to_diagnose(data, tmp_path):
 def test_a_point_has_a_table_of_its_own(data, tmp_path):
     posterior = posterior_of(data)
     results = Results(posterior, Draws(np.zeros([1, 1, posterior.size]), verdict="a point"))
-    assert list(results.summary().columns) == ["mode"]
+    assert list(results.to_frame().columns) == ["mode"]
     assert [path.name for path in results.write(tmp_path)] == [
         *("posterior.nc", "summary.csv", "summary.txt")
     ]

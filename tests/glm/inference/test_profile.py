@@ -10,6 +10,7 @@ from statsmodels.genmod.tests.results.results_glm import Lbw
 
 from workbench.glm.config import MleConfig
 from workbench.glm.inference.fit import Fit
+from workbench.glm.inference.profile import _Profile
 from workbench.glm.search import Estimate
 
 
@@ -64,6 +65,13 @@ def test_ends_are_where_the_deviance_has_risen_enough():
         )
         rise = fitted(model).deviance - fit.deviance
         assert rise == pytest.approx(stats.chi2.ppf(0.9, 1), rel=1e-6)
+
+
+def test_newton_has_the_slope_of_what_it_solves():
+    y, x = np.array([2, 0, 3, 1, 1, 4]), np.arange(6.0)
+    profile = _Profile(fitted(regression(np.column_stack([x**0, x]), y, family="poisson")), 1)
+    slope = (profile(0.5001)[0] - profile(0.4999)[0]) / 2e-4
+    assert profile(0.5)[1] == pytest.approx(slope, rel=1e-6)
 
 
 def test_an_interval_without_an_end_is_infinite():

@@ -166,6 +166,16 @@ def test_quantile_residuals_follow_their_seed():
     assert not np.array_equal(one, other)
 
 
+def test_tweedie_zeros_are_spread_over_their_probability():
+    y = np.repeat([0.0, 1.5], [30, 20])
+    model = regression(np.ones((50, 1)), y, family="tweedie", power=1.5, link="log")
+    fit = fitted(model)
+    none = np.exp(-2 * np.sqrt(0.6) / fit.dispersion)
+    shares = stats.norm.cdf(fit.residuals("quantile"))
+    assert shares[:30].max() < none < shares[30:].min()
+    assert shares[:30].min() < 0.2 * none
+
+
 def test_weighted_counts_are_counts_of_an_exposure():
     """w y of w μ: the same residuals as of counts with an offset."""
     rng = np.random.default_rng(0)

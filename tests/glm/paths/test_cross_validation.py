@@ -12,8 +12,10 @@ from workbench.core.runtime import Runtime
 from workbench.glm.paths.folds import dealt
 from workbench.glm.rows import Rows
 
+BLOCKS = [("gaussian", 1024), ("binomial", 1024), ("gamma", 2**18)]
 
-@pytest.mark.parametrize(("kind", "block"), [("gaussian", 1024), ("binomial", 1024), ("gamma", 2**18)])
+
+@pytest.mark.parametrize(("kind", "block"), BLOCKS)
 def test_deviances_are_those_of_a_plain_loop(kind, block):
     model = CASES[kind]
     x, y, weights = sample(model, n=300)
@@ -23,7 +25,8 @@ def test_deviances_are_those_of_a_plain_loop(kind, block):
     fold = dealt(found.rows, 4, 3)
     means, sizes = [], []
     for number in range(1, 5):
-        kept, away = (Rows(*(v[chosen] for v in found.rows)) for chosen in (fold != number, fold == number))
+        chosen = (fold != number, fold == number)
+        kept, away = (Rows(*(value[rows] for value in found.rows)) for rows in chosen)
         alone = regression(
             kept.design[:, 1:],
             kept.response,

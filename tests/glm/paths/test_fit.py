@@ -37,8 +37,8 @@ def test_run_leaves_tables_and_plots(tmp_path, capfd):
         assert (folder / "plots" / name).read_bytes().startswith(b"\x89PNG")
     run = load_run(folder)
     chosen = run.summary["metrics"]
-    assert chosen["lambda"] == pytest.approx(path["lambda"][path["chosen"]].item())
-    assert chosen["deviance"] == pytest.approx(path["deviance"].min())
+    assert chosen["evaluate/lambda"] == pytest.approx(path["lambda"][path["chosen"]].item())
+    assert chosen["evaluate/deviance"] == pytest.approx(path["deviance"].min())
     assert (folder / "summary.txt").read_text().count("chosen") == 1
 
 
@@ -122,5 +122,5 @@ def test_separated_responses_have_finite_estimates():
 
 
 def test_shares_of_the_path_are_checked_before_anything_is_read():
-    with pytest.raises(ConfigError, match="mix=1.5 is out of range"):
+    with pytest.raises(ConfigError, match=r"mix=1\.5 is out of range"):
         PathConfig(mix=1.5)

@@ -59,14 +59,15 @@ class FileConfig(TableConfig):
             raise ConfigError(f"separator={self.separator!r} has to be one character")
 
     def check(self) -> None:
-        """Whether the file is there and of a known kind.
+        """Whether the file that `path` names is there and of a known kind.
 
         Raises:
           ConfigError: when it is not.
         """
         from workbench.datasets.tables.files import check
 
-        check(self)
+        if self.path:
+            check(self)
 
 
 @register("dataset", "statsmodels", builder="workbench.datasets.tables.statsmodels:build")
@@ -92,14 +93,15 @@ class NistConfig(TableConfig):
     path: str | None = None
 
     def check(self) -> None:
-        """Whether the file is there.
+        """Whether the file is in the folder that `path` names.
 
         Raises:
           ConfigError: when it is not.
         """
         from workbench.datasets.tables.shared import file_of
 
-        file_of("nist_strd", self.path, self.name, ".dat")
+        if self.path is not None:
+            file_of("nist_strd", self.path, self.name, ".dat")
 
 
 @register("dataset", "posteriordb", builder="workbench.datasets.tables.posteriordb:build")
@@ -113,11 +115,18 @@ class PosteriordbConfig(TableConfig):
     path: str | None = None
 
     def check(self) -> None:
-        """Whether the file is there.
+        """Whether the file is in the folder that `path` names.
 
         Raises:
           ConfigError: when it is not.
         """
         from workbench.datasets.tables.shared import file_of
 
-        file_of("posteriordb", self.path, self.name, ".json")
+        if self.path is not None:
+            file_of("posteriordb", self.path, self.name, ".json")
+
+
+@register("dataset", "eight_schools", builder="workbench.datasets.tables.schools:build")
+@dataclass
+class SchoolsConfig(TableConfig):
+    """Effects of coaching in eight schools, with their standard errors (Rubin 1981)."""

@@ -15,6 +15,4 @@ def build(config: BayesConfig, regression: Regression, glm: GlmConfig, seed: int
     if config.sampler not in KERNELS:
         return build_approximation(config, posterior, seed)
     learner = Sampler(posterior, config, seed)
-    return assembled(
-        learner, lambda: Results(posterior, Draws(learner.draws, learner.stats), seed)
-    )
+    return assembled(learner, lambda: Results(posterior, Draws(learner.draws, learner.stats), seed))

@@ -7,6 +7,8 @@ sequence. T climbs
     ChEES = E[(‖θ' - E θ‖² - ‖θ - E θ‖²)²] / 4
 
 from trajectories' starts θ to their ends θ', by its derivative along the velocity there.
+TensorFlow Probability's kernels for it draw and average over the chains of one replica; here, as
+sums over chains go through the core, a run does not depend on how many replicas there are.
 """
 
 from collections.abc import Callable
@@ -69,10 +71,11 @@ class Chees(Kernel):
         dtype: tf.DType,
     ):
         super().__init__(log_density, size, acceptance, dtype)
-        self._log, self._average = (
-            tf.Variable(tf.math.log(tf.constant(FIRST, dtype))) for _ in "12"
-        )
-        self._square, self._count = (tf.Variable(tf.zeros([], dtype)) for _ in "12")
+        first, zero = tf.math.log(tf.constant(FIRST, dtype)), tf.zeros([], dtype)
+        self._log = tf.Variable(first, trainable=False)
+        self._average = tf.Variable(first, trainable=False)
+        self._square = tf.Variable(zero, trainable=False)
+        self._count = tf.Variable(zero, trainable=False)
 
     def at(self, theta: tf.Tensor) -> Points:
         return Points(theta, *tfp.math.value_and_gradient(self._log_density, theta))

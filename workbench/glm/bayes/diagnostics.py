@@ -26,8 +26,8 @@ class Diagnosis:
     """What is known of how well draws stand for the posterior.
 
     Attributes:
-      r_hat: by coordinate, e.g. "u[b]"; NaN where one never moved. Empty, like the next two, when
-        there are hardly any draws.
+      r_hat: by coordinate, e.g. "u[b]"; NaN where one never moved or is not finite. Empty, like the
+        next two, when there are hardly any draws.
       ess_bulk: effective draws for the middle of a distribution.
       ess_tail: effective draws for its 5% and 95% quantiles.
       e_fmi: of each chain; empty where no energies are known.
@@ -83,7 +83,8 @@ class Diagnosis:
     def _unmoved(self) -> Iterator[str]:
         still = [name for name, value in self.r_hat.items() if not math.isfinite(value)]
         if still:
-            yield f"{_listed(still)} did not move: {self._steps()}, or run longer (method.draws)"
+            stuck = f"{_listed(still)} did not move, or went out of bounds"
+            yield f"{stuck}: {self._steps()}, or run longer (method.warm_up)"
 
     def _unmixed(self) -> Iterator[str]:
         bad = {name: value for name, value in self.r_hat.items() if value > R_HAT}

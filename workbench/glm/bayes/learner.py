@@ -120,7 +120,7 @@ class Sampler(Learner):
         return Stage(step < settled, step >= self.config.warm_up)
 
     def _keep(self, parts: Parts, row: tf.Tensor, values: tf.Tensor) -> None:
-        parts.variable.scatter_nd_update([[row]], tf.reshape(values, [1, -1]))
+        parts.variable.scatter_update(tf.IndexedSlices(tf.reshape(values, [1, -1]), row[None]))
 
     def _learn(self, sums: Any, step: tf.Tensor) -> None:
         done = step + 1

@@ -53,7 +53,8 @@ class _Squares(Likelihood):
         self._count = rows.observations
         root = np.sqrt(np.broadcast_to(rows.precision, rows.response.shape))
         columns = np.column_stack([form.design, rows.response - form.offset])
-        triangle = np.linalg.qr(root[:, None] * columns, mode="r").astype(dtype.as_numpy_dtype)
+        found = np.linalg.qr(root[:, None] * columns, mode="r")
+        triangle = np.asarray(found, dtype.as_numpy_dtype)
         self.data = replicas.Given(triangle[:, :-1], triangle[:, -1])
 
     def __call__(self, linear: tf.Tensor, scale: tf.Tensor | None) -> tf.Tensor:

@@ -24,7 +24,7 @@ from workbench.glm.regression import Regression
 # The axis of rows in files; its coordinates count rows of the data from 1.
 ROW = "row"
 # Rows up to which leaving out each is a part of the report.
-LEFT_OUT = 5000
+LEFT_OUT = 2000
 # Of intervals.
 LEVEL = 0.94
 VERSIONS = ("workbench", "tensorflow", "tensorflow-probability", "arviz")
@@ -66,7 +66,10 @@ class Results:
         self.predictive = Predictive(posterior, draws.theta, seed)
 
     def __repr__(self) -> str:
-        return self.report
+        return f"<Results of {self.regression.response}, {self.count:,} draws>"
+
+    def __str__(self) -> str:
+        return self.summary()
 
     @property
     def regression(self) -> Regression:
@@ -136,7 +139,7 @@ class Results:
         )
         return az.InferenceData(**groups, attrs=self._attributes)
 
-    def summary(self, level: float = LEVEL) -> pd.DataFrame:
+    def to_frame(self, level: float = LEVEL) -> pd.DataFrame:
         """Mean, standard deviation and highest-density interval of every parameter.
 
         Of Markov chains also the errors of mean and standard deviation, effective draws and R-hat;
@@ -210,10 +213,9 @@ class Results:
             said.append(f"for likelihoods and predictions, {kept:,} of the draws were looked at")
         return said
 
-    @cached_property
-    def report(self) -> str:
-        """The model, the table of parameters, checks and the verdict, as text."""
-        return tables.report(self)
+    def summary(self) -> str:
+        """The model, the table of parameters, checks and the verdict."""
+        return tables.summary(self)
 
     def write(self, folder: Path) -> list[Path]:
         """Writes draws, table and plots.
@@ -224,8 +226,8 @@ class Results:
         paths = [folder / name for name in ("posterior.nc", "summary.csv", "summary.txt")]
         draws, table, text = paths
         self.inference_data.to_netcdf(str(draws), engine="h5netcdf")
-        self.summary().to_csv(table, index_label="parameter")
-        text.write_text(self.report)
+        self.to_frame().to_csv(table, index_label="parameter")
+        text.write_text(self.summary())
         return paths + plots.write(folder / "plots", self.inference_data, self.sampled)
 
     @property

@@ -77,7 +77,8 @@ def estimate(regression: Regression, priors: Priors, pull: Pull) -> Estimate:
     rows, family = regression.rows, regression.family
     scored = _Scoring(family, rows, pull)
     if priors.dispersion is None:
-        return Estimate(scored.beta, scored.climb(None), 1.0)
+        weight = scored.climb(None)
+        return Estimate(scored.beta, weight, 1.0)
     fixed = priors.dispersion.kind == "fixed"
     for _ in range(1 if fixed else ROUNDS):
         scale = priors.dispersion.location if fixed else scales.guess(family, rows, scored.beta)

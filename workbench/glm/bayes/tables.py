@@ -1,4 +1,4 @@
-"""The report on a posterior, as text."""
+"""What is known of a posterior, as text."""
 
 from collections.abc import Sequence
 from io import StringIO
@@ -19,7 +19,7 @@ WIDTH = 120
 COUNTS = ("ess_bulk", "ess_tail")
 
 
-def report(results: "Results") -> str:
+def summary(results: "Results") -> str:
     """Model, parameters, checks and the verdict."""
     regression = results.regression
     chains, length, _ = results.draws.theta.shape
@@ -29,7 +29,7 @@ def report(results: "Results") -> str:
     parts = [
         f"{regression.model.formula}   {family}\n",
         f"{rows:,} rows; {what if results.count > 1 else 'one point'} by {sampler}\n\n",
-        parameters(results.summary()),
+        parameters(results.to_frame()),
     ]
     # Of likelihoods and predictions there may be too many, which the notes then say.
     if results.count > 1 and results.predictive.kept(rows).count:
@@ -37,13 +37,13 @@ def report(results: "Results") -> str:
     return "".join([*parts, *(f"{line}\n" for line in (*results.notes, results.verdict))])
 
 
-def parameters(summary: pd.DataFrame) -> str:
+def parameters(frame: pd.DataFrame) -> str:
     """A row for each parameter."""
     cells = [
         [str(label), *(_number(name, value) for name, value in row.items())]
-        for label, row in summary.iterrows()
+        for label, row in frame.iterrows()
     ]
-    return _text(["parameter", *summary.columns], cells)
+    return _text(["parameter", *frame.columns], cells)
 
 
 def responses(checks: Sequence["Check"]) -> str:

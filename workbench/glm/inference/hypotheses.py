@@ -123,7 +123,9 @@ def _without(fit: "Fit", columns: list[int]) -> Optimum:
 
 
 def _lost(fit: "Fit", without: Optimum) -> float:
-    """By how much -2 log L / φ is larger."""
+    """By how much -2 log L / φ is larger; nan where that was not found."""
+    if not without.converged:
+        return np.nan
     if fit.estimates_alpha:
         likelihood = fit.log_likelihood_at(without.family, without.eta, 1.0)
         return 2 * (fit.log_likelihood - likelihood) / fit.dispersion

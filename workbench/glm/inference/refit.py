@@ -72,7 +72,7 @@ def maximised(family: Family, rows: Rows, penalty: np.ndarray, start: np.ndarray
     now, converged = moved(start), False
     if not np.isfinite(now.objective):
         now = moved(_first(family, rows, penalty))
-    for _ in range(ITERATIONS):
+    for _ in range(ITERATIONS if np.isfinite(now.objective) else 0):
         upper = algebra.triangle(rows.design, frequency * now.rows.weight, penalty)
         gradient = rows.design.T @ (frequency * now.rows.pull) - penalty * now.beta
         step = algebra.solved(upper, gradient)
@@ -87,7 +87,6 @@ def maximised(family: Family, rows: Rows, penalty: np.ndarray, start: np.ndarray
         if converged:
             break
     deviance = float(np.sum(frequency * now.rows.deviance))
-    converged = converged and np.isfinite(now.objective)
     return Optimum(
         now.beta, now.rows.eta, now.rows.pull, deviance, now.objective, converged, family
     )

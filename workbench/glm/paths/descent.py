@@ -203,6 +203,6 @@ def descend(
 
 
 def _part(whole: tf.Tensor, start: tf.Tensor, count: int = 1) -> tf.Tensor:
-    """Some of the first axis; what `tf.slice` begins at, XLA takes for a constant to compile for."""
+    """Some of the first axis; XLA would compile anew for each place where `tf.slice` begins."""
     begin = tf.stack([start, *[0] * (whole.shape.rank - 1)])
     return xla.dynamic_slice(whole, begin, [count, *whole.shape[1:]])

@@ -11,7 +11,6 @@ Groups whose gradient was far below the threshold are left out until it is not (
 2012, the strong rules); as gradients of all columns are there after each step, none is missed.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -28,7 +27,7 @@ from workbench.glm.paths import choice
 from workbench.glm.paths.descent import ByProducts, ByRows, Groups, Thresholds, descend
 from workbench.glm.paths.folds import FoldedBlocks
 from workbench.glm.paths.penalty import Penalty
-from workbench.glm.paths.sums import Found, Problems, Products
+from workbench.glm.paths.sums import Found, Problems
 from workbench.glm.paths.wide import Wide
 from workbench.glm.rows import Rows
 
@@ -41,6 +40,8 @@ EDGE = 1 + 1e-6
 # What is rounding: of a promise, and of a deviance, as a share of the latter.
 FLOOR = {tf.float64: 1e-18, tf.float32: 1e-9}
 ROUNDING = {tf.float64: 1e-12, tf.float32: 1e-5}
+# Renewals of products that the problems share, in one λ, after which each gets its own.
+SHARED = 2
 # Halvings of a step after which none is believed to lower the deviance.
 HALVINGS = 40
 # a for the largest λ of ridge regression, at which no λ leaves all coefficients at 0.
@@ -112,10 +113,10 @@ class Path(Learner):
         )
 
         values = config.values
-        self.limit = config.lambdas if values is None else len(values)
-        self.limited_by = "penalties"
+        count = config.lambdas if values is None else len(values)
+        self.limit, self.limited_by = count, "penalties"
         ratio = config.ratio or (0.01 if columns > len(rows.response) else 1e-4)
-        self._shares = np.geomspace(1, ratio, self.limit) if self.limit > 1 else np.ones(1)
+        self._shares = np.geomspace(1, ratio, count) if count > 1 else np.ones(1)
 
         def state(value: Any, kind: tf.DType = dtype) -> tf.Variable:
             return tf.Variable(tf.cast(value, kind), trainable=False)
@@ -139,19 +140,20 @@ class Path(Learner):
             self._origin = state(tf.zeros([blocks.problems]))
             self._base = state(self._gamma.read_value())
             self._stale = state(True, tf.bool)
+            self._renewals = state(0, tf.int32)
         self.passes = state(0, tf.int32)
         self.failed = state(False, tf.bool)
         # λ, the one before, and the path.
         self._now, self._before = state(unknown), state(unknown)
-        self.lambdas = state(tf.zeros([self.limit]) if values is None else values)
-        self.coefficients = state(tf.zeros([self.limit, columns]))
-        self.explained = state(tf.zeros([self.limit]))
-        self.held = state(tf.zeros([self.limit, blocks.problems]))
+        self.lambdas = state(tf.zeros([count]) if values is None else values)
+        self.coefficients = state(tf.zeros([count, columns]))
+        self.explained = state(tf.zeros([count]))
+        self.held = state(tf.zeros([count, blocks.problems]))
         self.taken = state(0, tf.int32)
 
     def train_step(self, seed: Seed) -> Metrics:
         """One λ; none after the last."""
-        tf.cond(_first(self.taken) < self.limit, self._advance, lambda: None)
+        tf.cond(_first(self.taken) < self.lambdas.shape[0], self._advance, lambda: None)
         return replicas.first(replicas.each(self._report)())
 
     def evaluate(self, seed: Seed) -> Metrics:
@@ -237,9 +239,20 @@ class Path(Learner):
         return busy
 
     def _renew(self) -> None:
-        """Products at where the problem of all rows stands."""
+        """Products where the problems stand; what all share is tried first."""
+        if self._quadratic or self._shape[1] == 1:
+            self._renew_shared()
+        else:
+            enough = _first(self._renewals) < SHARED
+            tf.cond(enough, self._renew_shared, self._renew_own)
+
+    def _renew_shared(self) -> None:
         share = replicas.each(lambda: self._problems.shared_products(self._gamma[:, 0]))
         replicas.each(self._take)(replicas.total(share()))
+
+    def _renew_own(self) -> None:
+        share = replicas.each(lambda: self._problems.own_products(self._gamma))
+        replicas.each(self._take_own)(replicas.total(share()))
 
     def _look(self) -> None:
         """Judges the candidates."""
@@ -251,12 +264,14 @@ class Path(Learner):
 
     def _begin(self, turn: tf.Tensor) -> None:
         unknown = tf.constant(np.inf, self._dtype)
-        index = tf.minimum(self.taken, self.limit - 1)
+        index = tf.minimum(self.taken, self.lambdas.shape[0] - 1)
         self._now.assign(tf.where(turn < 0, unknown, self.lambdas[index]))
         self._settled.assign(tf.zeros_like(self._settled))
         self._waiting.assign(tf.zeros_like(self._waiting))
         self._promised.assign(tf.fill(self._promised.shape, unknown))
         self.passes.assign(0)
+        if self._wide is None:
+            self._renewals.assign(0)
 
     def _end(self, turn: tf.Tensor) -> None:
         tf.cond(turn < 0, self._end_null, self._end_one)
@@ -310,9 +325,7 @@ class Path(Learner):
         self._promised.assign(tf.where(waiting, self._promised, promised))
         self._settled.assign(settled)
 
-    def _minimum(
-        self, thresholds: Thresholds, tolerance: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def _minimum(self, thresholds: Thresholds, tolerance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """γ of the penalised quadratics' minima, and their gradients there."""
         gamma = tf.identity(self._gamma)
         rest = (*thresholds, self._allowed(thresholds), tolerance)
@@ -376,12 +389,19 @@ class Path(Learner):
         return Found(own, held, cross - pushed, tf.zeros_like(own))
 
     def _take(self, folds: tuple[tf.Tensor, ...]) -> None:
-        products: Products = self._problems.products(folds)
-        self._product.assign(products.product)
+        products = self._problems.products(folds)
         self._cross.assign(products.cross)
         self._origin.assign(products.deviance)
         self._base.assign(self._gamma)
+        self._renewed(products.product)
+
+    def _take_own(self, halves: tf.Tensor) -> None:
+        self._renewed(self._problems.products_of_their_own(halves))
+
+    def _renewed(self, product: tf.Tensor) -> None:
+        self._product.assign(product)
         self._stale.assign(False)
+        self._renewals.assign_add(1)
         self._promised.assign(tf.fill(self._promised.shape, tf.constant(np.inf, self._dtype)))
 
     def _candidate(self) -> tf.Tensor:

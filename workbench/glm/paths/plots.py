@@ -61,11 +61,11 @@ def _path(fit: "PathFit", axes: Axes) -> None:
                 va="center",
             )
     axes.axhline(0, color="#e4e4e4", lw=0.8, zorder=0)
-    axes.set(ylabel="coefficient × standard deviation", title="Coefficients")
+    axes.set(ylabel="coefficient of the standardised column", title="Coefficients")
 
 
 def _held(fit: "PathFit", axes: Axes) -> None:
-    assert fit.held_mean is not None and fit.held_error is not None
+    assert fit.held_mean is not None
     axes.errorbar(
         fit.lambdas,
         fit.held_mean,

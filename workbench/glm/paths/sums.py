@@ -3,7 +3,8 @@
 At γ of each problem, the sums are those of scoring, and the deviance of the rows that are held
 out. The products X̃'WX̃ of all of them come from one pass too: folds are added up one by one, at the
 weights that the problem of all rows has, and a problem's product is that of all without its fold.
-It is off by as much as weights differ, which slows a step down and changes no answer.
+It is off by as much as weights differ, which slows a step down and changes no answer. Where it
+slows too much, each problem's product is computed at weights of its own.
 """
 
 from typing import NamedTuple
@@ -149,14 +150,33 @@ class Problems:
     def products(self, folds: tuple[tf.Tensor, ...]) -> Products:
         """The problems' quadratics from the folds'."""
         half, cross, deviance = (self._without(part) for part in folds)
+        return Products(self._product(half), tf.transpose(cross / self._scale), deviance)
+
+    def own_products(self, gamma: tf.Tensor) -> tf.Tensor:
+        """Inside of `replicas.each`: each problem's X̃'WX̃ at its own γ, over this replica's rows."""
+        beta = self.original(gamma)
+
+        def look(block: tuple[Rows, tf.Tensor], sums: tf.Tensor) -> tf.Tensor:
+            rows, trained = block
+            eta = tf.matmul(rows.design, beta) + rows.offset[:, None]
+            weight = trained * scoring.weighted(self.family, upright(rows), eta).weight
+            design = rows.design - self._centre
+            halves = (scoring.half_product(design, weight[:, k]) for k in range(self.count))
+            return sums + tf.stack(list(halves))
+
+        columns = beta.shape[0]
+        zeros = tf.zeros([self.count, columns, columns], self.dtype)
+        return self.blocks.fold(look, zeros, tf.constant(1))
+
+    def products_of_their_own(self, halves: tf.Tensor) -> tf.Tensor:
+        """What the replicas' shares of `own_products` come to, `[p, p, K]`."""
+        return self._product(halves / self.seen[:, None, None])
+
+    def _product(self, half: tf.Tensor) -> tf.Tensor:
+        """Scaled and whole, `[p, p, K]`, from upper halves `[K, p, p]`."""
         upper = tf.linalg.band_part(half, 0, -1)
         lower = tf.transpose(tf.linalg.set_diag(upper, tf.zeros_like(upper[:, 0])), [0, 2, 1])
-        product = (upper + lower) / (self._scale[:, None] * self._scale)
-        return Products(
-            tf.transpose(product, [1, 2, 0]),
-            tf.transpose(cross / self._scale),
-            deviance,
-        )
+        return tf.transpose((upper + lower) / (self._scale[:, None] * self._scale), [1, 2, 0])
 
     def _without(self, folds: tf.Tensor) -> tf.Tensor:
         """Sums of all folds and of all but each, for each observation; the first fold is none's."""
@@ -173,4 +193,4 @@ class Problems:
 
 def upright(rows: Rows) -> Rows:
     """Rows that go with a linear predictor `[rows, K]`."""
-    return Rows(*(value if value.shape.rank == 2 else value[:, None] for value in rows))
+    return Rows(*(value if len(value.shape) == 2 else value[:, None] for value in rows))

@@ -93,7 +93,8 @@ def test_blocks_and_the_share_to_start_from_change_nothing(block, start):
     y = respond("poisson", design @ EFFECTS)
     rows = Rows.of(design, y)
     found = fitted(Poisson(), rows, block=block, start=start, tolerance=1e-14)
-    assert (found.search.stride.numpy() == 1) and found.blocks.count == -(-3001 // (block // 4))
+    assert found.search.stride.numpy() == 1
+    assert found.blocks.count == -(-3001 // (block // 4))
     expected = fitted(Poisson(), rows, start=1.0, tolerance=1e-14).estimate
     np.testing.assert_allclose(found.estimate.coefficients, expected.coefficients, rtol=1e-9)
 

@@ -72,7 +72,7 @@ class Learner(tf.Module):
         return next((f"{name} is not finite" for name in bad), None)
 
     def done(self, metrics: dict[str, float]) -> str | None:
-        """What in a block's metrics ends the run well, before its budget; None where nothing does."""
+        """What in a block's metrics ends the run well before its budget; None: nothing does."""
         return None
 
     def absorb(self, chunk: Any) -> None:

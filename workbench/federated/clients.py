@@ -56,8 +56,8 @@ class Clients(tf.Module):
         else:
             assert config.steps is not None
             self._epochs = -(-config.steps // self._batches_of(least))
-        accelerated = any(device.device_type != "CPU" for device in tf.config.list_logical_devices())
-        static = STATIC_ON_ACCELERATORS if accelerated else STATIC
+        kinds = {device.device_type for device in tf.config.list_logical_devices()}
+        static = STATIC_ON_ACCELERATORS if kinds & {"GPU", "TPU"} else STATIC
         few = cohort * self._epochs * largest <= static
         self._largest = largest if few or self.even else None
 

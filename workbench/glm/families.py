@@ -23,6 +23,8 @@ math = tf.math
 # Terms of Tweedie's series on either side of the largest: nine standard deviations.
 TERMS = 72
 
+CANONICAL = (("gaussian", "identity"), ("binomial", "logit"), ("poisson", "log"))
+
 
 class Family(tfp.glm.ExponentialFamily):
     """A distribution and a link.
@@ -41,6 +43,11 @@ class Family(tfp.glm.ExponentialFamily):
     def __init__(self, link: Link | None = None):
         super().__init__(name=self.key)
         self.link = link or links.LINKS[LINKS[self.key][0]]
+
+    @property
+    def canonical(self) -> bool:
+        """Whether dμ/dη is V(μ), and any η has a mean."""
+        return (self.key, self.link.name) in CANONICAL
 
     def _call(self, eta: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """TFP's: mean, variance function and dμ/dη, from η."""

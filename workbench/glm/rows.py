@@ -1,5 +1,7 @@
 """Rows of a regression, on the host and on the device, gone through block by block."""
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +58,29 @@ class Rows(NamedTuple):
         return self.frequency * self.weight
 
 
+# Where TensorFlow's kernels let data begin, in bytes.
+ALIGNMENT = 64
+
+
+def empty(shape: Sequence[int], dtype: str = "float64") -> np.ndarray:
+    """An array that TensorFlow can share instead of copying it; its numbers are any."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    room = np.empty(size + ALIGNMENT, np.uint8)
+    begin = -room.ctypes.data % ALIGNMENT
+    return room[begin : begin + size].view(dtype).reshape(shape)
+
+
+def shared(array: np.ndarray) -> np.ndarray | tf.Tensor:
+    """A tensor with the memory of an array from `empty`; other arrays as they are.
+
+    Nobody may write to the array from here on.
+    """
+    begins = array.ctypes.data % ALIGNMENT == 0
+    if not (begins and array.flags.c_contiguous and array.flags.writeable and array.size > 1):
+        return array
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+
+
 class Blocks(tf.Module):
     """Rows on the device, dealt out to replicas in blocks of a fixed size.
 
@@ -76,7 +101,7 @@ class Blocks(tf.Module):
         self.columns: int = rows.design.shape[1]
         self.size = max(1, min(self.rows, numbers // max(1, self.columns)))
         self.count = -(-self.rows // self.size)
-        self._given = replicas.Given(*rows)
+        self._given = replicas.Given(*map(shared, rows))
 
     def fold(self, look, zeros, stride: tf.Tensor):  # type: ignore[no-untyped-def]
         """Sums of what `look` finds in this replica's share of every stride-th block.

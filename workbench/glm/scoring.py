@@ -73,6 +73,16 @@ class Weighted(NamedTuple):
 
 def weighted(family: Family, rows: Rows, eta: tf.Tensor) -> Weighted:
     """Residuals, weights and deviances at a linear predictor `[rows]`."""
+    if family.canonical:
+        # Nothing divides and all means are possible: rows that do not count are multiplied by 0.
+        mean, variance, _ = family(eta)
+        return Weighted(
+            eta,
+            rows.precision * (rows.response - mean),
+            rows.precision * variance,
+            rows.precision * family.deviance(rows.response, eta),
+            tf.zeros([], eta.dtype),
+        )
     zero, one = tf.zeros_like(eta), tf.ones_like(eta)
     seen = rows.precision > 0
     possible = family.possible(eta)

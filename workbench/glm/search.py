@@ -122,6 +122,8 @@ class Search(tf.Module):
         self.halvings, self.passes = state(0, tf.int32), state(0, tf.int32)
         self._objective, self.deviance = state(self._unknown), state(self._unknown)
         self.gain, self.pivots = state(self._unknown), state(tf.ones([columns]))
+        # The gain before the last, of steps by all rows that were taken as they were.
+        self._before = state(self._unknown)
         self.stride = state(stride, tf.int32)
         self.started, self.converged = state(False, tf.bool), state(False, tf.bool)
         self.orthogonal = state(config.solver == "qr", tf.bool)
@@ -216,11 +218,13 @@ class Search(tf.Module):
         self.beta.assign(candidate)
         self.deviance.assign(sums.deviance)
         self.pivots.assign(step.pivots)
+        every_row = self.stride == 1
+        before = tf.where(whole & every_row, self._before, self._unknown)
+        self._before.assign(tf.where(every_row, step.gain, self._unknown))
         self.gain.assign(step.gain)
         self._head_for(step.delta)
         self._leave_unsafe(step, orthogonal)
-        settled = tf.equal(self.orthogonal, orthogonal) & self._settled(step, sums.deviance)
-        every_row = self.stride == 1
+        settled = tf.equal(self.orthogonal, orthogonal) & self._settled(step, before, sums.deviance)
         last = settled & every_row
         changed = settled & ~every_row
         if self.log_alpha is not None:
@@ -234,9 +238,16 @@ class Search(tf.Module):
         # Other rows or another α measure otherwise.
         self._objective.assign(tf.where(changed, self._unknown, self._objective))
 
-    def _settled(self, step: Step, deviance: tf.Tensor) -> tf.Tensor:
-        """Whether nothing is left to gain; on a share of the rows, nothing that matters."""
-        little = step.gain <= self.config.tolerance * deviance
+    def _settled(self, step: Step, before: tf.Tensor, deviance: tf.Tensor) -> tf.Tensor:
+        """Whether nothing is left to gain; on a share of the rows, nothing that matters.
+
+        Under canonical links scoring is Newton's method: g'' = c g'² tells c, and so what the next
+        gain will be.
+        """
+        enough = self.config.tolerance * deviance
+        coming = 10 * step.gain * tf.square(step.gain / before)
+        quadratic = (step.gain < 0.01 * before) & (coming <= enough) & tf.math.is_finite(before)
+        little = (step.gain <= enough) | (quadratic & self._given.canonical)
         rounding = step.gain <= NOISE[self.dtype] * step.size
         seen = self.facts.observations / tf.cast(self.stride, self.dtype)
         noise = len(self.names) * deviance / seen

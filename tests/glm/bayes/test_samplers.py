@@ -206,11 +206,11 @@ def test_chains_of_nuts_on_two_replicas_draw_from_the_same():
 def test_draws_far_outside_give_the_run_up():
     learner = drawn(correlated(), warm_up=5, draws=5)
     assert learner.fault({"lp": np.nan}) == "lp is not finite"
-    assert learner.fault({"lp": 1.0, "rhat": np.inf}) is None
+    assert learner.fault({"lp": 1.0, "r_hat": np.inf}) is None
 
 
 def test_rhat_of_chains_that_disagree_is_large():
     apart = Known(1, lambda x: tf.reduce_logsumexp(-0.5 * tf.square(x - [-50.0, 50.0]), 1))
     apart.initial = lambda chains, seed: tf.repeat([[-50.0], [50.0]], chains // 2, 0)
-    assert drawn(apart, warm_up=50, draws=50).examine()["rhat"] > 1.5
-    assert drawn(correlated(), draws=3, warm_up=5).examine()["rhat"] == np.inf
+    assert drawn(apart, warm_up=50, draws=50).examine()["r_hat"] > 1.5
+    assert drawn(correlated(), draws=3, warm_up=5).examine()["r_hat"] == np.inf

@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import arviz as az
 import numpy as np
 import tensorflow as tf
 
@@ -13,14 +12,15 @@ from workbench.core.random import Seed
 from workbench.core.replicas import Parts, Share
 from workbench.glm.bayes.adaptation import windows
 from workbench.glm.bayes.chees import Chees
+from workbench.glm.bayes.diagnostics import diagnose
 from workbench.glm.bayes.kernel import Stage
 from workbench.glm.bayes.model import Posterior
 from workbench.glm.bayes.nuts import Nuts
 from workbench.glm.config import BayesConfig
 
-# Draws of a chain below which nothing can be said of convergence.
-FEW = 4
 KERNELS = {"chees": Chees, "nuts": Nuts}
+# What diagnostics add to what `evaluate` judges.
+EXAMINED = ("r_hat", "ess_bulk", "ess_tail", "e_fmi")
 # What is kept of draws beside them, by ArviZ' names.
 STATS = ("acceptance_rate", "energy", "diverging", "n_steps", "lp", "step_size")
 
@@ -90,15 +90,12 @@ class Sampler(Learner):
         }
 
     def examine(self) -> dict[str, float]:
-        """The largest rank-normalised R-hat of a coordinate (Vehtari et al. 2021); ∞ unknown."""
-        draws = self.draws
-        if draws.shape[1] < FEW:
-            return {"rhat": math.inf}
-        values = az.rhat(az.convert_to_dataset({"theta": draws}))["theta"].values
-        return {"rhat": float(np.max(np.nan_to_num(values, nan=math.inf)))}
+        """The worst R-hat, effective sizes and E-FMI of coordinates; an R-hat of ∞ is unknown."""
+        found = diagnose({"theta": self.draws}, self.stats).metrics
+        return {"r_hat": math.inf} | {name: found[name] for name in found if name in EXAMINED}
 
     def fault(self, metrics: dict[str, float]) -> str | None:
-        return super().fault({name: metrics[name] for name in metrics if name != "rhat"})
+        return super().fault({name: metrics[name] for name in metrics if name != "r_hat"})
 
     def _draw(self, seed: Seed) -> Any:
         """This replica's next points; what is learned from, and what is reported."""

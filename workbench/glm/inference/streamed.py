@@ -86,16 +86,10 @@ class StreamedFit(Fit):
         return _log_likelihood(self._source, self.family, self.estimate, dispersion)
 
     @cached_property
-    def covariance(self) -> np.ndarray:
-        root = np.linalg.inv(self.totals.upper)
-        covariance = self.dispersion * root @ root.T
-        if not self.estimates_alpha:
-            return covariance
-        return np.pad(covariance, [(0, 1), (0, 1)], constant_values=np.nan)
-
-    @cached_property
-    def standard_errors(self) -> np.ndarray:
-        return np.sqrt(np.diag(self.covariance))
+    def _root(self) -> np.ndarray:
+        root = np.sqrt(self.dispersion) * np.linalg.inv(self.totals.upper)
+        # Of α, nothing is known: its row is not a number.
+        return np.pad(root, [(0, int(self.estimates_alpha)), (0, 0)], constant_values=np.nan)
 
     @cached_property
     def model_freedom(self) -> float:

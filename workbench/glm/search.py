@@ -19,6 +19,8 @@ from workbench.glm.solving import Step
 SAFE = {tf.float64: 1e-6, tf.float32: 1e-2}
 # Gains, as shares of the size of a step's β, that are rounding.
 NOISE = {tf.float64: 1e-30, tf.float32: 1e-12}
+# By how much a gain that is foretold, not found, has to be below one that is enough.
+MARGIN = 1e7
 # Gains below which α moves along with β, and moves of log α that end it.
 NEAR, STILL = 1e-2, 1e-9
 
@@ -245,7 +247,7 @@ class Search(tf.Module):
         gain will be.
         """
         enough = self.config.tolerance * deviance
-        coming = 10 * step.gain * tf.square(step.gain / before)
+        coming = MARGIN * step.gain * tf.square(step.gain / before)
         quadratic = (step.gain < 0.01 * before) & (coming <= enough) & tf.math.is_finite(before)
         little = (step.gain <= enough) | (quadratic & self._given.canonical)
         rounding = step.gain <= NOISE[self.dtype] * step.size

@@ -20,7 +20,7 @@ SAFE = {tf.float64: 1e-6, tf.float32: 1e-2}
 # Gains, as shares of the size of a step's β, that are rounding.
 NOISE = {tf.float64: 1e-30, tf.float32: 1e-12}
 # By how much a gain that is foretold, not found, has to be below one that is enough.
-MARGIN = 1e7
+MARGIN = 1e3
 # Gains below which α moves along with β, and moves of log α that end it.
 NEAR, STILL = 1e-2, 1e-9
 

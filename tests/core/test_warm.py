@@ -8,6 +8,9 @@ from workbench.core.program import Program
 from workbench.core.runtime import Runtime
 from workbench.core.warm import WarmProgram, copy_state
 
+# Likelihoods are maximised without any chance.
+DETERMINED = {"glm-mle", "glm-qr", "glm-lbfgs"}
+
 
 def cold(kind: str, seed: int) -> Program:
     tf.keras.utils.set_random_seed(seed)
@@ -25,7 +28,7 @@ def test_numbers_of_another_seed_are_those_of_a_fresh_program(kind):
     first = numbers(warm.take("same", cold(kind, seed=1)))
     second = numbers(warm.take("same", cold(kind, seed=2)))
     assert second == numbers(cold(kind, seed=2))
-    assert second != first
+    assert (second == first) == (kind in DETERMINED)
 
 
 def test_only_a_program_of_the_same_kind_without_a_feed_is_taken():

@@ -25,7 +25,7 @@ from workbench.sweeps.folder import SweepFolder
 
 pytest.importorskip("mlflow")
 
-LEARNER = SimpleNamespace(unit="environment steps", units_per_step=10)
+LEARNER = SimpleNamespace(unit="environment steps", units_per_step=10, limit=None)
 SETTINGS = {"name": "dqn/cartpole", "seed": 3, "algorithm": {"rate": 0.5, "layers": [8, 8]}}
 
 # A cell in a process of its own, as a sweep starts them; the network must not be touched.

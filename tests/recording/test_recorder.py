@@ -21,7 +21,7 @@ from workbench.recording.folder import RunFolder
 from workbench.recording.metrics import read_metrics
 from workbench.recording.recorder import Recorder
 
-LEARNER = SimpleNamespace(unit="environment steps", units_per_step=10)
+LEARNER = SimpleNamespace(unit="environment steps", units_per_step=10, limit=None)
 SETTINGS = {"name": "dqn/cartpole", "seed": 3, "algorithm": {"rate": 0.5}}
 
 

@@ -66,6 +66,11 @@ def first(nest: Any) -> Any:
     return tf.nest.map_structure(lambda value: local(value)[0], nest)
 
 
+def value(variable: tf.Variable) -> tf.Tensor:
+    """What a variable holds, above the replicas, which all have the same."""
+    return first(each(lambda: tf.identity(variable))())
+
+
 def compile_each(
     strategy: tf.distribute.Strategy,
     compiler: Callable[[Callable[..., Any]], Callable[..., Any]],

@@ -16,9 +16,9 @@ from workbench.core.random import Seed
 from workbench.glm import scoring
 from workbench.glm.config import MleConfig
 from workbench.glm.families import Family
-from workbench.glm.learner import judged
+from workbench.glm.learner import fit_sums, judged
 from workbench.glm.rows import Blocks, Rows
-from workbench.glm.search import Estimate, Facts, constant_start, value_of
+from workbench.glm.search import Estimate, Facts, constant_start
 
 # Relative gain that line searches still see.
 FINEST = 1e-14
@@ -59,8 +59,7 @@ class LimitedMemory(Learner):
         columns, dtype = len(names), self.dtype
         self._penalty = tf.constant(np.zeros(columns) if penalty is None else penalty, dtype)
         precision = np.broadcast_to(rows.precision, rows.response.shape)
-        self._total = float(precision.sum())
-        squares = np.einsum("np,np,n->p", rows.design, rows.design, precision) / self._total
+        squares = np.einsum("np,np,n->p", rows.design, rows.design, precision) / self.facts.total
         self._scale = tf.constant(np.sqrt(np.where(squares > 0, squares, 1)), dtype)
         start = constant_start(family, names, self.facts) * self._scale.numpy()
         history, column = np.zeros([MEMORY, columns]), np.zeros(columns)
@@ -85,7 +84,7 @@ class LimitedMemory(Learner):
         """What has been found so far."""
         beta = self._beta(self._state.position.read_value()).numpy().astype(np.float64)
         penalty = self._penalty.numpy().astype(np.float64)
-        objective = 2 * self._total * float(self._state.objective_value.numpy())
+        objective = 2 * self.facts.total * float(self._state.objective_value.numpy())
         alpha = getattr(self.family, "alpha", None)
         return Estimate(
             beta,
@@ -99,7 +98,7 @@ class LimitedMemory(Learner):
 
     def train_step(self, seed: Seed) -> Metrics:
         """One iteration, whose line search goes over the rows about once."""
-        iterations = value_of(self._state.num_iterations)
+        iterations = replicas.value(self._state.num_iterations)
         new = tf.cond(iterations > 0, lambda: self._advanced(iterations), self._begun)
         replicas.each(self._keep)(new)
         return {
@@ -111,17 +110,9 @@ class LimitedMemory(Learner):
         }
 
     def evaluate(self, seed: Seed) -> Metrics:
-        beta = self._beta(value_of(self._state.position))
-        zero = tf.zeros([], self.dtype)
-
-        def share() -> tuple[tf.Tensor, tf.Tensor]:
-            def add(rows: Rows, sums: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-                found = scoring.fit_of(self.family, rows, beta)
-                return sums[0] + found[0], sums[1] + found[1]
-
-            return self._blocks.fold(add, (zero, zero), tf.constant(1))
-
-        return judged(replicas.total(replicas.each(share)()), self.facts, len(self.names))
+        beta = self._beta(replicas.value(self._state.position))
+        sums = fit_sums(self._blocks, lambda: self.family, lambda: beta)
+        return judged(sums, self.facts, len(self.names))
 
     def done(self, metrics: dict[str, float]) -> str | None:
         return "converged" if metrics["converged"] else None
@@ -131,10 +122,12 @@ class LimitedMemory(Learner):
         return super().fault(metrics) or (stuck if metrics.get("failed") else None)
 
     def _begun(self) -> LBfgsOptimizerResults:
-        return self._minimised(initial_position=value_of(self._state.position), max_iterations=1)
+        return self._minimised(
+            initial_position=replicas.value(self._state.position), max_iterations=1
+        )
 
     def _advanced(self, iterations: tf.Tensor) -> LBfgsOptimizerResults:
-        state = LBfgsOptimizerResults(*map(value_of, self._state))
+        state = LBfgsOptimizerResults(*map(replicas.value, self._state))
         most = iterations + 1
         return self._minimised(
             initial_position=None, previous_optimizer_results=state, max_iterations=most
@@ -165,7 +158,7 @@ class LimitedMemory(Learner):
         objective = (deviance + tf.reduce_sum(self._penalty * beta * beta)) / 2
         objective = tf.where(outside > 0, tf.constant(np.inf, self.dtype), objective)
         gradient = (self._penalty * beta - score) / self._scale
-        return objective / self._total, gradient / self._total
+        return objective / self.facts.total, gradient / self.facts.total
 
     def _beta(self, position: tf.Tensor) -> tf.Tensor:
         return position / self._scale

@@ -1,5 +1,6 @@
 """Maximum likelihood on rows in memory: a step is one pass over them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from workbench.glm.config import MleConfig
 from workbench.glm.families import Family
 from workbench.glm.rows import Blocks, Rows
 from workbench.glm.scoring import Sums
-from workbench.glm.search import Estimate, Facts, Search, value_of
+from workbench.glm.search import Estimate, Facts, Search
 
 # Rows for each column, and blocks, that a share must have to start from.
 ENOUGH_ROWS, ENOUGH_BLOCKS = 20, 2
@@ -60,12 +61,13 @@ class MaximumLikelihood(Learner):
 
     def train_step(self, seed: Seed) -> Metrics:
         """One pass; none once it has converged."""
-        tf.cond(value_of(self.search.converged), lambda: None, self._pass)
+        tf.cond(replicas.value(self.search.converged), lambda: None, self._pass)
         return replicas.first(replicas.each(self._report)())
 
     def evaluate(self, seed: Seed) -> Metrics:
-        sums = replicas.total(replicas.each(self._judged)())
-        return judged(sums, self.search.facts, len(self.search.names))
+        search = self.search
+        sums = fit_sums(self.blocks, lambda: search.family, lambda: search.beta)
+        return judged(sums, search.facts, len(search.names))
 
     def done(self, metrics: dict[str, float]) -> str | None:
         return "converged" if metrics["converged"] else None
@@ -92,20 +94,11 @@ class MaximumLikelihood(Learner):
     def _report(self) -> Metrics:
         return reported(self.search)
 
-    def _judged(self) -> tuple[tf.Tensor, tf.Tensor]:
-        zero = tf.zeros([], self.search.dtype)
-
-        def add(rows: Rows, sums: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-            found = scoring.fit_of(self.search.family, rows, self.search.beta)
-            return sums[0] + found[0], sums[1] + found[1]
-
-        return self.blocks.fold(add, (zero, zero), tf.constant(1))
-
 
 def by_solver(search: Search, iterate) -> None:  # type: ignore[no-untyped-def]
     """Iterates by the solver that the search is at."""
     if search.config.solver == "auto":
-        tf.cond(value_of(search.orthogonal), lambda: iterate(True), lambda: iterate(False))
+        tf.cond(replicas.value(search.orthogonal), lambda: iterate(True), lambda: iterate(False))
     else:
         iterate(search.config.solver == "qr")
 
@@ -124,6 +117,20 @@ def together(sums: Sums, orthogonal: bool) -> Sums:
         return sums
     stacked = tf.reshape(sums.information, [-1, sums.information.shape[-1]])
     return sums._replace(information=tf.linalg.qr(stacked).r)
+
+
+def fit_sums(blocks: Blocks, family: Callable[[], Family], beta: Callable[[], tf.Tensor]) -> Any:
+    """Deviance and Pearson's χ² of all rows; family and β are asked for inside the replicas."""
+
+    def share() -> tuple[tf.Tensor, tf.Tensor]:
+        def add(rows: Rows, sums: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+            found = scoring.fit_of(family(), rows, beta())
+            return sums[0] + found[0], sums[1] + found[1]
+
+        zero = tf.zeros([], blocks.dtype)
+        return blocks.fold(add, (zero, zero), tf.constant(1))
+
+    return replicas.total(replicas.each(share)())
 
 
 def reported(search: Search) -> Metrics:

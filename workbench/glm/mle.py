@@ -18,8 +18,7 @@ from workbench.glm.lbfgs import LimitedMemory
 from workbench.glm.learner import MaximumLikelihood
 from workbench.glm.refinement import refined
 from workbench.glm.regression import INTERCEPT, Regression
-from workbench.glm.rows import Rows
-from workbench.glm.search import Estimate
+from workbench.glm.search import Estimate, Facts
 from workbench.glm.streamed import Streamed
 from workbench.glm.streaming import RowsFeed, StreamedLikelihood
 
@@ -87,9 +86,8 @@ def learner_on(
     Raises:
       ConfigError: for a solver that does not find what is asked for.
     """
-    rows = Rows(*(np.asarray(value, glm.dtype) for value in regression.rows))
-    total = float(np.sum(np.broadcast_to(rows.precision, rows.response.shape)))
-    penalty = _ridge(config, regression.names, total)
+    rows = regression.rows.cast(glm.dtype)
+    penalty = _ridge(config, regression.names, Facts.of(rows).total)
     given = config, regression.family, rows, regression.names, penalty
     if config.solver != "lbfgs":
         return MaximumLikelihood(*given, _estimates_alpha(regression), glm.block)

@@ -47,6 +47,10 @@ class Rows(NamedTuple):
             )
         )
 
+    def cast(self, dtype: str) -> "Rows":
+        """The same rows, of arrays, in another type; what has it already is not copied."""
+        return Rows(*(np.asarray(value, dtype) for value in self))
+
     @property
     def observations(self) -> float:
         """How many observations they are: the sum of frequencies."""
@@ -99,6 +103,7 @@ class Blocks(tf.Module):
         super().__init__(name="blocks")
         self.rows: int = rows.design.shape[0]
         self.columns: int = rows.design.shape[1]
+        self.dtype = tf.as_dtype(rows.design.dtype)
         self.size = max(1, min(self.rows, numbers // max(1, self.columns)))
         self.count = -(-self.rows // self.size)
         self._given = replicas.Given(*map(shared, rows))

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from workbench.core import replicas
 from workbench.glm import scoring, solving
 from workbench.glm.config import MleConfig
 from workbench.glm.families import Family, NegativeBinomial
@@ -283,11 +282,6 @@ class Search(tf.Module):
         """From here on by QR, where columns are too much alike for normal equations."""
         if self.config.solver == "auto" and not orthogonal:
             self.orthogonal.assign(tf.reduce_min(step.pivots) < SAFE[self.dtype])
-
-
-def value_of(variable: tf.Variable) -> tf.Tensor:
-    """A variable's value above the replicas, which all have the same."""
-    return replicas.first(replicas.each(lambda: tf.identity(variable))())
 
 
 def _finite(sums: Sums) -> tf.Tensor:

@@ -17,10 +17,10 @@ from workbench.core.random import Seed
 from workbench.glm import scoring, trouble
 from workbench.glm.config import MleConfig
 from workbench.glm.families import Family
-from workbench.glm.learner import apart, judged, reported, together
+from workbench.glm.learner import apart, by_solver, judged, reported, together
 from workbench.glm.rows import Rows
 from workbench.glm.scoring import Sums
-from workbench.glm.search import Estimate, Facts, Search, value_of
+from workbench.glm.search import Estimate, Facts, Search
 
 # From the first row on, chunks of one size; the last one is filled up with rows of frequency 0.
 Source = Callable[[], Iterator[Rows]]
@@ -83,6 +83,8 @@ class StreamedLikelihood(Learner):
         ]
         self._chunk: Chunk | None = None
         self._source = source
+        # Passes whose end was looked at for trouble, which reads rows again.
+        self._looked = -1
 
     @property
     def estimate(self) -> Estimate:
@@ -95,14 +97,7 @@ class StreamedLikelihood(Learner):
     def train_step(self, seed: Seed) -> Metrics:
         assert self._chunk is not None
         chunk, self._chunk = self._chunk, None
-        if self.search.config.solver == "auto":
-            tf.cond(
-                value_of(self.search.orthogonal),
-                lambda: self._take(chunk, True),
-                lambda: self._take(chunk, False),
-            )
-        else:
-            self._take(chunk, self.search.config.solver == "qr")
+        by_solver(self.search, lambda orthogonal: self._take(chunk, orthogonal))
         return replicas.first(replicas.each(lambda: reported(self.search))())
 
     def fit_of(self, rows: Rows) -> tuple[tf.Tensor, tf.Tensor]:
@@ -113,13 +108,17 @@ class StreamedLikelihood(Learner):
         return "converged" if metrics["converged"] else None
 
     def fault(self, metrics: dict[str, float]) -> str | None:
-        return super().fault(metrics) or trouble.found(self.search, self._source())
+        bad, passes = super().fault(metrics), int(self.search.passes.numpy())
+        if bad or passes == self._looked:
+            return bad
+        self._looked = passes
+        return trouble.found(self.search, self._source())
 
     def _take(self, chunk: Chunk, orthogonal: bool) -> None:
         found = replicas.total(replicas.each(lambda: self._found(chunk.rows, orthogonal))())
         replicas.each(lambda found: self._add(found, orthogonal))(found)
         end = lambda: replicas.each(lambda: self._end_pass(orthogonal))()  # noqa: E731
-        tf.cond(chunk.last & ~value_of(self.search.converged), end, lambda: None)
+        tf.cond(chunk.last & ~replicas.value(self.search.converged), end, lambda: None)
 
     def _found(self, rows: Rows, orthogonal: bool) -> Sums:
         rows = Rows(*self._share.of(tuple(rows)))

@@ -41,7 +41,7 @@ def learner_on(config: PathConfig, regression: Regression, glm: GlmConfig, seed:
     return Path(
         config,
         regression.family,
-        type(rows)(*(value.astype(glm.dtype, copy=False) for value in rows)),
+        rows.cast(glm.dtype),
         penalty_of(config, regression),
         dealt(rows, config.folds, seed),
         glm.block,

@@ -153,7 +153,7 @@ class Path(Learner):
 
     def train_step(self, seed: Seed) -> Metrics:
         """One λ; none after the last."""
-        tf.cond(_first(self.taken) < self.lambdas.shape[0], self._advance, lambda: None)
+        tf.cond(replicas.value(self.taken) < self.lambdas.shape[0], self._advance, lambda: None)
         return replicas.first(replicas.each(self._report)())
 
     def evaluate(self, seed: Seed) -> Metrics:
@@ -214,7 +214,7 @@ class Path(Learner):
     # How a λ goes.
 
     def _advance(self) -> None:
-        first = _first(self.taken) == 0
+        first = replicas.value(self.taken) == 0
         tf.cond(first, self._open, lambda: None)
         # The null fit comes before the first one.
         tf.while_loop(lambda turn: turn < 1, self._fit, [tf.where(first, -1, 0)])
@@ -232,7 +232,7 @@ class Path(Learner):
 
     def _iterate(self) -> tf.Tensor:
         if self._wide is None and not self._quadratic:
-            tf.cond(_first(self._stale), self._renew, lambda: None)
+            tf.cond(replicas.value(self._stale), self._renew, lambda: None)
         replicas.each(self._propose)()
         busy = replicas.first(replicas.each(self._busy)())
         tf.cond(busy, self._look, lambda: None)
@@ -243,7 +243,7 @@ class Path(Learner):
         if self._quadratic or self._shape[1] == 1:
             self._renew_shared()
         else:
-            enough = _first(self._renewals) < SHARED
+            enough = replicas.value(self._renewals) < SHARED
             tf.cond(enough, self._renew_shared, self._renew_own)
 
     def _renew_shared(self) -> None:
@@ -439,8 +439,3 @@ def _constant(
         constant = float(family.link.of(tf.constant(mean, tf.float64)))
         gamma[penalty.intercept] = constant - offset
     return gamma
-
-
-def _first(variable: tf.Variable) -> tf.Tensor:
-    """A variable's value above the replicas, which all have the same."""
-    return replicas.first(replicas.each(lambda: tf.identity(variable))())

@@ -12,6 +12,7 @@ from learners import SMALL_FED, assembled
 
 from workbench.compose import compose_experiment, instantiate
 from workbench.core.config import ConfigError
+from workbench.core.random import Seed
 from workbench.federated.algorithms import base
 from workbench.federated.config import (
     FedAvgConfig,
@@ -173,6 +174,21 @@ def test_algorithm_is_its_paper_s_however_a_cohort_is_gone_through(case, executi
     learner = made(config, execution)
     truth = expected(reference, learner, **settings)
     assert_close(result(learner), truth)
+
+
+# Operations that read variables; with one in it, no client starts before the one before has ended.
+READS = {"ReadVariableOp", "ResourceGather"}
+
+
+@pytest.mark.parametrize("case", ["fed-avg", "scaffold", "mime", "fed-dyn", "fed-per"])
+def test_mapped_clients_run_side_by_side(case):
+    learner = made(CASES[case][0], "mapped")
+    step = tf.function(lambda: learner.train_step(Seed(0, tf.constant(0, tf.int64))))
+    functions = step.get_concrete_function().graph.as_graph_def().library.function
+    groups = [f for f in functions if "group" in f.signature.name]
+    assert groups
+    assert not any(READS & {node.op for node in f.node_def} for f in groups)
+    assert not any(f.signature.is_stateful for f in groups)
 
 
 @pytest.mark.parametrize("case", ["fed-avg", "scaffold", "fed-nova-momentum", "fed-per"])

@@ -73,6 +73,8 @@ MODELS = {
     "oblong": (stacked(lambda: keras.Conv2D(4, (2, 3), (1, 2), use_bias=False)), IMAGES),
     "dilated": (stacked(lambda: keras.Conv2D(4, 2, dilation_rate=2)), IMAGES),
     "grouped": (stacked(lambda: keras.Conv2D(6, 3, groups=3)), IMAGES),
+    # of 7 columns the last one is in no window
+    "pooled": (stacked(lambda: keras.Conv2D(4, 3, padding="same"), keras.MaxPool2D), IMAGES),
     "depthwise": (stacked(lambda: keras.DepthwiseConv2D(3, depth_multiplier=2)), IMAGES),
     "separable": (stacked(lambda: keras.SeparableConv2D(4, 3)), IMAGES),
     "transposed": (stacked(lambda: keras.Conv2DTranspose(4, 3, 2)), IMAGES),
@@ -118,7 +120,7 @@ MODELS = {
     "wrapped": (stacked(lambda: keras.TimeDistributed(keras.Dense(3))), SERIES),
 }
 # Those with a way of their own for one set, or for a batch of unknown size.
-SINGLE = ("dense", "lstm backwards", "lstm without bias", "two lstms", "nested")
+SINGLE = ("dense", "pooled", "lstm backwards", "lstm without bias", "two lstms", "nested")
 DYNAMIC = ("dense on sequences", "padded", "embedding", "layer norm", "group norm", "two lstms")
 CASES = [(name, 3) for name in MODELS] + [(name, 1) for name in SINGLE]
 

@@ -122,6 +122,12 @@ def try_out(device: str, replicas: int) -> str:
     return "works" if float(sums) == 2 * replicas else "no: it counts wrongly"
 
 
+def accelerated() -> bool:
+    """Whether there is more to compute with than the processor."""
+    kinds = {device.device_type for device in tf.config.list_logical_devices()}
+    return bool(kinds & {"GPU", "TPU"})
+
+
 def _present(name: str) -> str:
     """TensorFlow's name of a device type that is there; of CPU runs, GPUs are kept out."""
     device = name.upper()

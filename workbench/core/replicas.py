@@ -11,7 +11,8 @@ result does not depend on how many there are:
 On one replica, all of this is the identity and costs nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -186,11 +187,35 @@ class Given:
 
     def __init__(self, *arrays: Any):
         self.variables = tuple(tf.Variable(array, trainable=False) for array in arrays)
+        self._read: tuple[tf.Tensor, ...] = ()
+
+    @property
+    def values(self) -> tuple[tf.Variable | tf.Tensor, ...]:
+        """The variables; inside `read`, what they hold."""
+        return self._read or self.variables
+
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        """Inside, `values` are tensors: turns of a loop that read variables wait for each other."""
+        self._read = tuple(tf.convert_to_tensor(variable) for variable in self.variables)
+        try:
+            yield
+        finally:
+            self._read = ()
 
 
 def given_to(module: tf.Module) -> list[Given]:
     """All data that a module and the modules in it were given, in a fixed order."""
     return list(module._flatten(predicate=lambda value: isinstance(value, Given)))
+
+
+@contextmanager
+def read_data(module: tf.Module) -> Iterator[None]:
+    """Reads all data that a module and the modules in it were given; see `Given.read`."""
+    with ExitStack() as stack:
+        for given in given_to(module):
+            stack.enter_context(given.read())
+        yield
 
 
 def parts_of(module: tf.Module) -> list[Parts]:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from workbench.core import replicas
+from workbench.core.devices import accelerated
 from workbench.core.random import Seed
 from workbench.datasets.population import Population
 from workbench.federated.config import ClientConfig
@@ -56,20 +57,19 @@ class Clients(tf.Module):
         else:
             assert config.steps is not None
             self._epochs = -(-config.steps // self._batches_of(least))
-        kinds = {device.device_type for device in tf.config.list_logical_devices()}
-        static = STATIC_ON_ACCELERATORS if kinds & {"GPU", "TPU"} else STATIC
+        static = STATIC_ON_ACCELERATORS if accelerated() else STATIC
         few = cohort * self._epochs * largest <= static
         self._largest = largest if few or self.even else None
 
     def sizes(self, clients: tf.Tensor) -> tf.Tensor:
         """How many examples they hold, int32."""
-        (offsets,) = self._offsets.variables
+        (offsets,) = self._offsets.values
         return tf.cast(tf.gather(offsets, clients + 1) - tf.gather(offsets, clients), tf.int32)
 
     def labels(self, clients: tf.Tensor, classes: int) -> tf.Tensor:
         """How many examples of each label they hold, float32 `[G, classes]`."""
-        (offsets,) = self._offsets.variables
-        _, labels = self._data.variables
+        (offsets,) = self._offsets.values
+        _, labels = self._data.values
         sizes = self.sizes(clients)
         places = tf.range(self._width(sizes))
         rows = tf.cast(tf.gather(offsets, clients), tf.int32)[:, None] + places
@@ -132,12 +132,12 @@ class Clients(tf.Module):
             order = tf.gather(orders, epoch, axis=1, batch_dims=1)
             chosen = tf.gather(order, tf.minimum(places, width - 1), axis=1, batch_dims=1)
         real = places < sizes[:, None]
-        (offsets,) = self._offsets.variables
+        (offsets,) = self._offsets.values
         starts = tf.cast(tf.gather(offsets, clients), tf.int32)
         # What fills a batch up is the client's own: nobody else's may have to do with its update.
-        own = tf.minimum(starts, self._data.variables[1].shape[0] - 1)[:, None]
+        own = tf.minimum(starts, self._data.values[1].shape[0] - 1)[:, None]
         rows = tf.where(real, starts[:, None] + chosen, own)
-        features, labels = (tf.gather(values, rows) for values in self._data.variables)
+        features, labels = (tf.gather(values, rows) for values in self._data.values)
         return Batch(features, labels, tf.cast(real, tf.float32))
 
     def _width(self, sizes: tf.Tensor) -> tf.Tensor | int:

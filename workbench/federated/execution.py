@@ -6,10 +6,14 @@ from typing import Any
 
 import tensorflow as tf
 
+from workbench.core.devices import accelerated
 from workbench.federated.config import CompiledConfig
 
-# Groups whose operations may run side by side when clients are mapped.
+# Clients that may run side by side when they are mapped.
 SIDE_BY_SIDE = os.cpu_count() or 1
+# From how many parameters on a CPU does more with clients side by side than with all in each
+# operation: then these are so large that what starting them costs does not count.
+LARGE = 100_000
 
 
 class Execution:
@@ -31,7 +35,8 @@ class Execution:
     ):
         kind = config.execution
         if kind == "auto":
-            kind = "mapped" if _convolutional(model) else "batched"
+            large = not accelerated() and model.count_params() >= LARGE
+            kind = "mapped" if large or _convolutional(model) else "batched"
         self.kind = kind
         self.together = _divisor(clients, expected or clients) if kind == "batched" else 1
         self._clients = clients
@@ -47,7 +52,7 @@ class Execution:
 
         Args:
           function: from a group's inputs, `[G, ...]` each, to a nest that is added up over groups
-            and one of `[G, ...]`.
+            and one of `[G, ...]`. One that reads variables keeps groups from running side by side.
           inputs: a nest of `[clients, ...]`.
           count: how many come first that are of interest, int32; groups beyond are left out, and
             their rows are 0.

@@ -171,14 +171,17 @@ class FederatedLearner(Rounds):
     def _survey(self, cohort: Cohort, orders: tf.Tensor) -> tuple[Weights, tf.Tensor]:
         """A replica's part of it: sum and weights."""
 
+        x = [tf.convert_to_tensor(v)[None] for v in self._algorithm.x]
+
         def group(part: tuple[Cohort, tf.Tensor]) -> tuple[Any, Any]:
             (clients, present, _), orders = part
-            gradient, _ = self._full_gradient(clients, orders)
+            gradient, _ = self._full_gradient(x, clients, orders)
             report, weight, _ = self._counted(Report(gradient), clients, present)
             return (weighted(report.delta, weight), tf.reduce_sum(weight)), ()
 
         part = self._share.of((cohort, orders))
-        return self._execution.run(group, part, _count(part[0]))[0]
+        with replicas.read_data(self):
+            return self._execution.run(group, part, _count(part[0]))[0]
 
     def _trained(
         self,
@@ -193,10 +196,9 @@ class FederatedLearner(Rounds):
         rate = learning_rate(self.config, step)
         x = [tf.convert_to_tensor(v)[None] for v in self._algorithm.x]
 
-        def group(part: tuple[Cohort, tf.Tensor, tf.Tensor]) -> tuple[Sums, Rows]:
-            cohort, orders, slots = part
+        def group(part: tuple[Cohort, tf.Tensor, tf.Tensor, Any]) -> tuple[Sums, Rows]:
+            cohort, orders, slots, kept = part
             clients = cohort.clients
-            kept = tf.nest.map_structure(lambda v: tf.gather(v, clients), self._algorithm.kept)
             report, seen = self._work(cohort, orders, Client(x, sent, kept, []), rate)
             report, weight, finite = self._counted(report, clients, cohort.present)
             encoded = self._aggregator.encoded(report.delta, weight, slots, seed)
@@ -215,7 +217,9 @@ class FederatedLearner(Rounds):
             return sums, Rows(*stacked, report.kept, finite)
 
         part = self._share.of((cohort, orders, tf.range(self._cohorts.size)))
-        return self._execution.run(group, part, _count(part[0]))
+        kept = tf.nest.map_structure(lambda v: tf.gather(v, part[0].clients), self._algorithm.kept)
+        with replicas.read_data(self):
+            return self._execution.run(group, (*part, kept), _count(part[0]))
 
     def _work(
         self, cohort: Cohort, orders: tf.Tensor, client: Client, rate: tf.Tensor
@@ -224,7 +228,7 @@ class FederatedLearner(Rounds):
         y = self._algorithm.begin(client, orders.shape[0])
         looked = _nothing(y)
         if self._algorithm.gradients:
-            gradient, looked = self._full_gradient(cohort.clients, orders)
+            gradient, looked = self._full_gradient(client.x, cohort.clients, orders)
             client = client._replace(gradient=gradient)
         state = self._algorithm.start(y, rate, client)
         steps = self._clients.steps(cohort.clients, cohort.effort)
@@ -255,11 +259,11 @@ class FederatedLearner(Rounds):
         return self._algorithm.report(y, state, taken, rate, client), seen
 
     def _full_gradient(
-        self, clients: tf.Tensor, orders: tf.Tensor
+        self, x: Weights, clients: tf.Tensor, orders: tf.Tensor
     ) -> tuple[Weights, dict[str, tf.Tensor]]:
         """Of the mean loss over all that each client has, at x: `[G, ...]`."""
         batches, together = self._clients.batches(clients), orders.shape[0]
-        x = [tf.repeat(tf.convert_to_tensor(v)[None], together, 0) for v in self._algorithm.x]
+        x = [tf.repeat(u, together, 0) for u in x]
 
         def add(step: tf.Tensor, total: Weights, labels: Any, seen: Any) -> tuple[Any, ...]:
             batch = self._clients.batch(clients, orders, step)

@@ -109,10 +109,10 @@ class Personal(tf.Module):
     def _found(self, clients: tf.Tensor, orders: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Of a replica's part of the clients: see `_judged`, and what was right before tuning."""
 
-        def group(part: tuple[tf.Tensor, tf.Tensor]) -> tuple[Any, tuple[tf.Tensor, ...]]:
-            clients, orders = part
-            x = [tf.convert_to_tensor(v)[None] for v in self._algorithm.x]
-            kept = tf.nest.map_structure(lambda v: tf.gather(v, clients), self._algorithm.kept)
+        x = [tf.convert_to_tensor(v)[None] for v in self._algorithm.x]
+
+        def group(part: tuple[tf.Tensor, tf.Tensor, Any]) -> tuple[Any, tuple[tf.Tensor, ...]]:
+            clients, orders, kept = part
             y = self._algorithm.begin(Client(x, (), kept, []), orders.shape[0])
             before = self._judged(y, clients)
             if not self._config.personalisation.steps:
@@ -120,7 +120,9 @@ class Personal(tf.Module):
             return (), (*self._judged(self._tuned(y, clients, orders), clients), before[0])
 
         part = self._share.of((clients, orders))
-        return self._execution.run(group, part, tf.constant(self._share.size))[1]
+        kept = tf.nest.map_structure(lambda v: tf.gather(v, part[0]), self._algorithm.kept)
+        with replicas.read_data(self):
+            return self._execution.run(group, (*part, kept), tf.constant(self._share.size))[1]
 
     def _tuned(self, y: Weights, clients: tf.Tensor, orders: tf.Tensor) -> Weights:
         """The model after local steps."""
@@ -140,14 +142,14 @@ class Personal(tf.Module):
 
     def _judged(self, y: Weights, clients: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Of what each client sees: how much its model has right, loss, and how much it is."""
-        features, labels = self._test.variables
+        features, labels = self._test.values
         total = labels.shape[0]
         if self._offsets is None:
             begin = tf.zeros_like(clients)
             end = begin + total
             share = self._shares(clients)
         else:
-            (offsets,) = self._offsets.variables
+            (offsets,) = self._offsets.values
             begin = tf.cast(tf.gather(offsets, clients), tf.int32)
             end = tf.cast(tf.gather(offsets, clients + 1), tf.int32)
 
@@ -173,7 +175,7 @@ class Personal(tf.Module):
     def _shares(self, clients: tf.Tensor) -> tf.Tensor:
         """How much a test example counts by its label, `[G, classes]`."""
         held = self._clients.labels(clients, self._classes)
-        tested = tf.math.bincount(self._test.variables[1], minlength=self._classes)
+        tested = tf.math.bincount(self._test.values[1], minlength=self._classes)
         return tf.math.divide_no_nan(held, tf.cast(tested, tf.float32))
 
 

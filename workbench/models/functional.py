@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from workbench.core.config import ConfigError
 from workbench.models import recurrence
-from workbench.models.pooling import max_pool
 
 keras: Any = tf.keras.layers
 Layer = Any  # of Keras, which has no types
@@ -46,8 +45,6 @@ class Functional:
             _require_repeatable(layer)
         self._places = [_places(variable, layers) for variable in self.variables]
         self._units = _units(layers, [place for places in self._places for place in places])
-        pools = [layer for layer in layers if type(layer) is keras.MaxPooling2D]
-        self._units += [(layer, []) for layer in pools if _side_by_side(layer)]
 
     def __call__(self, weights: Sequence[tf.Tensor], features: tf.Tensor) -> tf.Tensor:
         """Outputs of every set for its features.
@@ -162,13 +159,6 @@ def _convolution(sets: int, layer: Layer, call: Any, inputs: tf.Tensor) -> tf.Te
     )
     kernel = tf.reshape(layer.kernel, [sets, -1, layer.filters])
     return _finished(sets, layer, _product(sets, patches, kernel))
-
-
-def _pooling(sets: int, layer: Layer, call: Any, inputs: tf.Tensor) -> tf.Tensor:
-    size = layer.pool_size[0]
-    if any(length is None or length % size for length in inputs.shape[1:3]):
-        return layer.__class__.call(layer, inputs)
-    return max_pool(inputs, size)
 
 
 def _embedding(sets: int, layer: Layer, call: Any, inputs: tf.Tensor) -> tf.Tensor:
@@ -289,22 +279,16 @@ def _plain_convolution(layer: Layer) -> bool:
     return layer.data_format == "channels_last" and layer.groups == 1
 
 
-def _side_by_side(layer: Layer) -> bool:
-    square = len({*layer.pool_size, *layer.strides}) == 1
-    return square and layer.data_format == "channels_last" and layer.padding == "valid"
-
-
 def _last_axis(layer: Layer) -> bool:
     axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
     return axes in ([-1], [layer.input_spec.ndim - 1] if layer.input_spec else [-1])
 
 
 # Layers whose rule is quicker than Keras' own way for a single set, too.
-QUICKER = (keras.LSTM, keras.MaxPooling2D)
+QUICKER = (keras.LSTM,)
 RULES: list[tuple[Any, Callable[[Layer], bool], Callable[..., tf.Tensor]]] = [
     (keras.Dense, _always, _dense),
     (keras.Conv2D, _plain_convolution, _convolution),
-    (keras.MaxPooling2D, _side_by_side, _pooling),
     (keras.Embedding, _always, _embedding),
     (keras.LayerNormalization, _last_axis, _normalization),
     (keras.GroupNormalization, _last_axis, _normalization),

@@ -42,7 +42,7 @@ class Symmetric(tf.Module):
         """Independent numbers, int32 `[count]`."""
         bits = tf.random.stateless_uniform([count], seed, None, None, tf.int64)
         bits &= 2**BITS - 1
-        (bounds,) = self._bounds.variables
+        (bounds,) = self._bounds.values
         below = tf.zeros([count], tf.int32)  # how many bounds the number is not below
         for level in reversed(range(self._levels)):
             further = below + 2**level

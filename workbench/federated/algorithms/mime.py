@@ -23,9 +23,6 @@ class Mime(MimeLite):
     surveys = True
     gradients = False
 
-    def sent(self, survey: Weights) -> Weights:
-        return [c[None] for c in survey]
-
     def step(
         self,
         y: Weights,
@@ -36,7 +33,7 @@ class Mime(MimeLite):
         def corrected(y: Weights) -> Weights:
             here = gradient(y)
             at_x = gradient(self.begin(client, y[0].shape[0]))
-            return plus(minus(here, at_x), client.sent)
+            return plus(minus(here, at_x), client.sent.gradient)
 
         return super().step(y, state, corrected, client)
 

@@ -15,6 +15,7 @@ the latter by an optimizer of its own, which is plain SGD of learning rate 1 in 
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -23,6 +24,18 @@ from workbench.federated.algorithms.fed_avg import FedAvg
 from workbench.federated.config import FederatedConfig
 from workbench.federated.nests import Weights, minus
 from workbench.federated.optimizers import Optimizer, State
+
+
+class Sent(NamedTuple):
+    """What clients get beside the model.
+
+    Attributes:
+      state: s, of the optimizer that they mimic.
+      gradient: c, of the cohort at x, `[1, ...]` each; MimeLite has none.
+    """
+
+    state: State
+    gradient: Weights
 
 
 class MimeLite(FedAvg):
@@ -34,9 +47,12 @@ class MimeLite(FedAvg):
         super().__init__(config, model, clients)
         self._base = Optimizer(self.client_optimizer, self.x)
 
+    def sent(self, survey: Weights) -> Sent:
+        return Sent(self._base.state, [c[None] for c in survey])
+
     def start(self, y: Weights, rate: tf.Tensor, client: Client) -> State:
         own = super().start(y, rate, client)
-        flat = zip(tf.nest.flatten(own), tf.nest.flatten(self._base.state), strict=True)
+        flat = zip(tf.nest.flatten(own), tf.nest.flatten(client.sent.state), strict=True)
         together = [_alike(mine, common) for mine, common in flat]
         state = tf.nest.pack_sequence_as(own, together)
         return self.client_optimizer.set_hparams(state, {"learning_rate": rate})

@@ -231,8 +231,9 @@ def test_an_update_takes_so_many_bytes(aggregator, expected):
         (["aggregator=top_k", "aggregator.share=0.5"], 4, 4),
         (["algorithm=scaffold"], 8, 8),
         (["algorithm=mime"], 8, 8),
+        (["algorithm=mime", "algorithm.client.momentum=0.9"], 8, 12),
     ],
-    ids=["mean", "top-k", "scaffold", "mime"],
+    ids=["mean", "top-k", "scaffold", "mime", "mime with momentum"],
 )
 def test_bytes_are_counted_by_the_round_and_in_all(overrides, up, down):
     learner = assembled([*SMALL_FED, *overrides]).learner

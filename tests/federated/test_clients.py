@@ -30,8 +30,9 @@ def gone_through(clients: Clients, chosen: list[int], step: int = 0) -> list[lis
     orders = clients.orders(ids, Seed(3, step))
     steps = clients.steps(ids, tf.ones([len(chosen)])).numpy()
     seen = [[] for _ in chosen]
+    plan = clients.plan(ids, orders, steps.max())
     for step in range(steps.max()):
-        batch = clients.batch(ids, orders, tf.constant(step))
+        batch = clients.batch(plan, step)
         rows = zip(batch.features.numpy(), batch.labels.numpy(), batch.mask.numpy(), strict=True)
         for number, (features, labels, mask) in enumerate(rows):
             np.testing.assert_array_equal(features[mask > 0, 0], labels[mask > 0])

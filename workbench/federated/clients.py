@@ -31,6 +31,18 @@ class Batch(NamedTuple):
     mask: tf.Tensor
 
 
+class Plan(NamedTuple):
+    """Which examples G clients go through in S local steps; one stands for all if it is of all.
+
+    Attributes:
+      rows: where they are, int32 `[G, S, B]`.
+      mask: float32 `[G, S, B]`: 0 where there is no example.
+    """
+
+    rows: tf.Tensor
+    mask: tf.Tensor
+
+
 class Clients(tf.Module):
     """The clients' examples, one after the other: memory grows with their number alone.
 
@@ -111,34 +123,39 @@ class Clients(tf.Module):
         void = places >= sizes[:, None, None]
         return tf.argsort(tf.where(void, tf.int32.max, keys), stable=True)
 
-    def batch(self, clients: tf.Tensor, orders: tf.Tensor, step: tf.Tensor) -> Batch:
-        """The examples of a local step.
+    def plan(self, clients: tf.Tensor, orders: tf.Tensor, steps: tf.Tensor | int) -> Plan:
+        """The examples of each local step.
 
         Args:
           clients: int32 `[G]`.
           orders: theirs, `[G, E, N]`.
-          step: int32, from 0.
+          steps: S, int32.
         """
         sizes = self.sizes(clients)
         width = tf.shape(orders)[2] if self._largest is None else self._largest
         if self._config.batch_size is None:
-            places = tf.tile(tf.range(width)[None], [clients.shape[0], 1])
-            chosen = places
+            places = chosen = tf.tile(tf.range(width)[None, None], [clients.shape[0], 1, 1])
         else:
-            batches = tf.maximum(self.batches(clients), 1)
+            batches = tf.maximum(self.batches(clients), 1)[:, None]
+            step = tf.range(steps)
             first = step % batches * self._config.batch_size
-            places = first[:, None] + tf.range(self._config.batch_size)
+            places = first[..., None] + tf.range(self._config.batch_size)
             epoch = tf.minimum(step // batches, self._epochs - 1)
-            order = tf.gather(orders, epoch, axis=1, batch_dims=1)
-            chosen = tf.gather(order, tf.minimum(places, width - 1), axis=1, batch_dims=1)
-        real = places < sizes[:, None]
+            at = epoch[..., None] * width + tf.minimum(places, width - 1)
+            chosen = tf.gather(tf.reshape(orders, [clients.shape[0], -1]), at, batch_dims=1)
+        real = places < sizes[:, None, None]
         (offsets,) = self._offsets.values
-        starts = tf.cast(tf.gather(offsets, clients), tf.int32)
+        starts = tf.cast(tf.gather(offsets, clients), tf.int32)[:, None, None]
         # What fills a batch up is the client's own: nobody else's may have to do with its update.
-        own = tf.minimum(starts, self._data.values[1].shape[0] - 1)[:, None]
-        rows = tf.where(real, starts[:, None] + chosen, own)
+        own = tf.minimum(starts, self._data.values[1].shape[0] - 1)
+        return Plan(tf.where(real, starts + chosen, own), tf.cast(real, tf.float32))
+
+    def batch(self, plan: Plan, step: tf.Tensor | int) -> Batch:
+        """The examples of one local step, int32 from 0."""
+        place = step if self._config.batch_size else 0
+        rows, mask = (tf.gather(values, place, axis=1) for values in plan)
         features, labels = (tf.gather(values, rows) for values in self._data.values)
-        return Batch(features, labels, tf.cast(real, tf.float32))
+        return Batch(features, labels, mask)
 
     def _width(self, sizes: tf.Tensor) -> tf.Tensor | int:
         return tf.reduce_max(sizes) if self._largest is None else self._largest

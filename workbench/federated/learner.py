@@ -236,8 +236,11 @@ class FederatedLearner(Rounds):
         if not self._algorithm.trains:
             return self._algorithm.report(y, state, taken, rate, client), looked
 
+        last = tf.reduce_max(steps)
+        plan = self._clients.plan(cohort.clients, orders, last)
+
         def move(step: tf.Tensor, y: Weights, state: State, seen: Any) -> tuple[Any, ...]:
-            batch = self._clients.batch(cohort.clients, orders, step)
+            batch = self._clients.batch(plan, step)
             looks: list[dict[str, tf.Tensor]] = []
 
             def gradient(weights: Weights) -> Weights:
@@ -254,7 +257,6 @@ class FederatedLearner(Rounds):
             return step + 1, *moved, look
 
         start = (tf.constant(0), y, tf.nest.map_structure(tf.convert_to_tensor, state))
-        last = tf.reduce_max(steps)
         _, y, state, seen = tf.while_loop(lambda step, *_: step < last, move, (*start, _nothing(y)))
         return self._algorithm.report(y, state, taken, rate, client), seen
 
@@ -264,9 +266,11 @@ class FederatedLearner(Rounds):
         """Of the mean loss over all that each client has, at x: `[G, ...]`."""
         batches, together = self._clients.batches(clients), orders.shape[0]
         x = [tf.repeat(u, together, 0) for u in x]
+        last = tf.reduce_max(batches)
+        plan = self._clients.plan(clients, orders, last)
 
         def add(step: tf.Tensor, total: Weights, labels: Any, seen: Any) -> tuple[Any, ...]:
-            batch = self._clients.batch(clients, orders, step)
+            batch = self._clients.batch(plan, step)
             going = tf.cast(step < batches, tf.float32)
             gradient, look = self._gradient(x, batch)
             number = going * look["labels"]
@@ -276,7 +280,6 @@ class FederatedLearner(Rounds):
 
         zeros = [tf.zeros_like(u) for u in x]
         none = tf.zeros([together])
-        last = tf.reduce_max(batches)
         _, total, labels, seen = tf.while_loop(
             lambda step, *_: step < last, add, (tf.constant(0), zeros, none, _nothing(x))
         )
@@ -288,12 +291,12 @@ class FederatedLearner(Rounds):
             tape.watch(weights)
             logits = self._functional(weights, batch.features)
             right, losses = judged(batch.labels, logits)
-            counted = counts(batch.labels, batch.mask)
-            axes = range(1, counted.shape.rank)
-            labels = tf.reduce_sum(counted, axes)
-            loss = tf.reduce_sum(losses * counted, axes)
-            mean = tf.reduce_sum(tf.math.divide_no_nan(loss, labels))
-        found = tape.gradient(mean, weights, unconnected_gradients="zero")
+        counted = counts(batch.labels, batch.mask)
+        axes = range(1, counted.shape.rank)
+        labels = tf.reduce_sum(counted, axes)
+        shares = tf.math.divide_no_nan(counted, nests.like(labels, counted))
+        found = tape.gradient(losses, weights, shares, unconnected_gradients="zero")
+        loss = tf.reduce_sum(losses * counted, axes)
         look = {"loss": loss, "right": tf.reduce_sum(right * counted, axes), "labels": labels}
         return [tf.convert_to_tensor(g) for g in found], look
 
@@ -314,7 +317,8 @@ class FederatedLearner(Rounds):
         model = BYTES * numbers(x)
         beside = numbers([u.shape[1:] for u in tf.nest.flatten(report.beside)])
         up = self._aggregator.bytes(x) + BYTES * beside + model * self._algorithm.surveys
-        down = model + BYTES * numbers([u.shape for u in tf.nest.flatten(sent)])
+        arrays = [u.shape for u in tf.nest.flatten(sent) if u.shape.rank]  # not an optimizer's η
+        down = model + BYTES * numbers(arrays)
         return [up, down]
 
     def _update(

@@ -132,8 +132,10 @@ class Personal(tf.Module):
         if rate is not None:
             state = optimizer.set_hparams(state, {"learning_rate": rate})
 
+        plan = self._clients.plan(clients, orders, personalisation.steps)
+
         def move(step: tf.Tensor, y: Weights, state: Any) -> tuple[Any, ...]:
-            gradient, _ = self._gradient(y, self._clients.batch(clients, orders, step))
+            gradient, _ = self._gradient(y, self._clients.batch(plan, step))
             state, y = optimizer.next(state, y, gradient)
             return step + 1, y, state
 

@@ -111,10 +111,9 @@ class TffFeed(Feed):
         present = int(np.count_nonzero(cohort.present))
         orders = self._clients.orders(cohort.clients, seed)
         steps = self._clients.steps(cohort.clients, cohort.effort).numpy()
-        batches = [
-            self._clients.batch(cohort.clients, orders, tf.constant(local))
-            for local in range(max(steps[:present], default=0))
-        ]
+        last = max(steps[:present], default=0)
+        plan = self._clients.plan(cohort.clients, orders, last)
+        batches = [self._clients.batch(plan, local) for local in range(last)]
         batches = [Batch(*(part.numpy() for part in batch)) for batch in batches]
         parts = [_sequence(batches[: steps[k]], k) for k in range(present)]
         server = self._state()

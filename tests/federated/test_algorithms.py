@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from federated import references
 from federated.small import ROUNDS, SIZES, client, flat, made, population, trained, visits
-from learners import SMALL_FED, assembled
+from learners import LEARNERS, SMALL_FED, assembled
 
 from workbench.compose import compose_experiment, instantiate
 from workbench.core.config import ConfigError
@@ -178,13 +178,18 @@ def test_algorithm_is_its_paper_s_however_a_cohort_is_gone_through(case, executi
 
 # Operations that read variables; with one in it, no client starts before the one before has ended.
 READS = {"ReadVariableOp", "ResourceGather"}
+SIDE_BY_SIDE = ["mime", "scaffold", "fed-per", "fed-client-dp-adaptive", "fed-distributed-dp"]
 
 
-@pytest.mark.parametrize("case", ["fed-avg", "scaffold", "mime", "fed-dyn", "fed-per"])
-def test_mapped_clients_run_side_by_side(case):
-    learner = made(CASES[case][0], "mapped")
-    step = tf.function(lambda: learner.train_step(Seed(0, tf.constant(0, tf.int64))))
-    functions = step.get_concrete_function().graph.as_graph_def().library.function
+@pytest.mark.parametrize("name", SIDE_BY_SIDE)
+def test_mapped_clients_run_side_by_side(name):
+    learner = assembled([*LEARNERS[name], "engine.execution=mapped"]).learner
+
+    def work(index: tf.Tensor) -> Any:
+        return learner.train_step(Seed(0, index)), learner.evaluate(Seed(0, index))
+
+    traced = tf.function(work, autograph=False).get_concrete_function(tf.constant(0, tf.int64))
+    functions = traced.graph.as_graph_def().library.function
     groups = [f for f in functions if "group" in f.signature.name]
     assert groups
     assert not any(READS & {node.op for node in f.node_def} for f in groups)

@@ -218,7 +218,7 @@ class FederatedLearner(Rounds):
 
         part = self._share.of((cohort, orders, tf.range(self._cohorts.size)))
         kept = tf.nest.map_structure(lambda v: tf.gather(v, part[0].clients), self._algorithm.kept)
-        with replicas.read_data(self):
+        with replicas.read_data(self), self._aggregator.read():
             return self._execution.run(group, (*part, kept), _count(part[0]))
 
     def _work(

@@ -1,7 +1,8 @@
 """How far an example may move a sum: weights for its gradients, from their norms."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import tensorflow as tf
@@ -25,6 +26,16 @@ class Clipping(tf.Module):
         Args:
           squared_norms: of them, `[B]` each.
         """
+
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        """Inside, `norm` is a tensor: turns of a loop that read variables wait for each other."""
+        norm = self.norm
+        self.norm = tf.convert_to_tensor(norm)
+        try:
+            yield
+        finally:
+            self.norm = norm
 
     def adapt(self, share: tf.Tensor) -> None:
         """Follows the noised share of a step's examples that were not clipped; inside of `each`."""

@@ -1,6 +1,7 @@
 """The weighted mean, which other aggregators are variations of."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -34,6 +35,10 @@ class Mean(tf.Module):
     """
 
     stacked = False
+
+    def read(self) -> AbstractContextManager[None]:
+        """Inside, `encoded` reads no variables, so that clients can run side by side."""
+        return nullcontext()
 
     def encoded(
         self, delta: Weights, weight: tf.Tensor, slots: tf.Tensor, seed: tf.Tensor

@@ -6,6 +6,8 @@ clipped to a norm S, count alike, and the noised sum is divided by how many are 
     Δ = (Σ_k Δ_k min(1, S/‖Δ_k‖) + N(0, z² S² I)) / M.
 """
 
+from contextlib import AbstractContextManager
+
 import tensorflow as tf
 
 from workbench.core.learner import Mean as MeanOf
@@ -39,6 +41,9 @@ class Central(Mean):
         self._release = release
         self._clipping = clipping
         self._expected = float(expected)
+
+    def read(self) -> AbstractContextManager[None]:
+        return self._clipping.read()
 
     def encoded(
         self, delta: Weights, weight: tf.Tensor, slots: tf.Tensor, seed: tf.Tensor

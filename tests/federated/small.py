@@ -77,7 +77,8 @@ def visits(learner: FederatedLearner, people: Population, index: int) -> list[Vi
     found = []
     for place, k in enumerate(cohort.clients.numpy()):
         visit = visited(people, k, orders[place], learner.config.client.batch_size)
-        steps = max(1, int(np.ceil(len(visit.batches) * float(cohort.effort[place]) - 1e-3)))
+        steps = learner.config.client.steps or len(visit.batches)
+        steps = max(1, int(np.ceil(steps * float(cohort.effort[place]) - 1e-3)))
         found.append(visit._replace(batches=visit.batches[:steps]))
     return found
 

@@ -140,6 +140,11 @@ CASES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         {"mu": 0.5},
     ),
     "mime": (MimeConfig(client=client(momentum=0.6)), references.mime, {"lite": False}),
+    "mime-few-steps": (  # of fewer batches than a client has, whose gradient is of all of them
+        MimeConfig(client=client(epochs=None, steps=2)),
+        references.mime,
+        {"lite": False},
+    ),
     "mime-lite": (MimeLiteConfig(client=client(momentum=0.6)), references.mime, {"lite": True}),
     "mime-lite-adam": (
         MimeLiteConfig(client=client(optimizer="adam", learning_rate=0.01, **ADAM)),

@@ -72,6 +72,8 @@ class Clients(tf.Module):
         static = STATIC_ON_ACCELERATORS if accelerated() else STATIC
         few = cohort * self._epochs * largest <= static
         self._largest = largest if few or self.even else None
+        # Batches of which no client goes through more, where shapes are static.
+        self._most = self._epochs * self._batches_of(largest)
 
     def sizes(self, clients: tf.Tensor) -> tf.Tensor:
         """How many examples they hold, int32."""
@@ -129,8 +131,11 @@ class Clients(tf.Module):
         Args:
           clients: int32 `[G]`.
           orders: theirs, `[G, E, N]`.
-          steps: S, int32.
+          steps: S, or a tensor of how many are needed, int32: where shapes are static, S is the
+            largest client's.
         """
+        if tf.is_tensor(steps) and self._largest is not None:
+            steps = self._most
         sizes = self.sizes(clients)
         width = tf.shape(orders)[2] if self._largest is None else self._largest
         if self._config.batch_size is None:

@@ -171,7 +171,7 @@ class FederatedLearner(Rounds):
     def _survey(self, cohort: Cohort, orders: tf.Tensor) -> tuple[Weights, tf.Tensor]:
         """A replica's part of it: sum and weights."""
 
-        x = [tf.convert_to_tensor(v)[None] for v in self._algorithm.x]
+        x = self._algorithm.shared()
 
         def group(part: tuple[Cohort, tf.Tensor]) -> tuple[Any, Any]:
             (clients, present, _), orders = part
@@ -194,7 +194,7 @@ class FederatedLearner(Rounds):
         """What a replica's part of the cohort has learned."""
         sent = self._algorithm.sent(survey)
         rate = learning_rate(self.config, step)
-        x = [tf.convert_to_tensor(v)[None] for v in self._algorithm.x]
+        x = self._algorithm.shared()
 
         def group(part: tuple[Cohort, tf.Tensor, tf.Tensor, Any]) -> tuple[Sums, Rows]:
             cohort, orders, slots, kept = part
@@ -217,7 +217,7 @@ class FederatedLearner(Rounds):
             return sums, Rows(*stacked, report.kept, finite)
 
         part = self._share.of((cohort, orders, tf.range(self._cohorts.size)))
-        kept = tf.nest.map_structure(lambda v: tf.gather(v, part[0].clients), self._algorithm.kept)
+        kept = self._algorithm.kept_for(part[0].clients)
         with replicas.read_data(self), self._aggregator.read():
             return self._execution.run(group, (*part, kept), _count(part[0]))
 

@@ -109,7 +109,7 @@ class Personal(tf.Module):
     def _found(self, clients: tf.Tensor, orders: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Of a replica's part of the clients: see `_judged`, and what was right before tuning."""
 
-        x = [tf.convert_to_tensor(v)[None] for v in self._algorithm.x]
+        x = self._algorithm.shared()
 
         def group(part: tuple[tf.Tensor, tf.Tensor, Any]) -> tuple[Any, tuple[tf.Tensor, ...]]:
             clients, orders, kept = part
@@ -120,7 +120,7 @@ class Personal(tf.Module):
             return (), (*self._judged(self._tuned(y, clients, orders), clients), before[0])
 
         part = self._share.of((clients, orders))
-        kept = tf.nest.map_structure(lambda v: tf.gather(v, part[0]), self._algorithm.kept)
+        kept = self._algorithm.kept_for(part[0])
         with replicas.read_data(self):
             return self._execution.run(group, (*part, kept), tf.constant(self._share.size))[1]
 

@@ -102,6 +102,14 @@ class Algorithm(tf.Module):
         self.client_optimizer = optimizer_of(config.client)
         self.server_optimizer = Optimizer(optimizer_of(config.server), self.x)
 
+    def shared(self) -> Weights:
+        """x as it is now, `[1, ...]` each."""
+        return [tf.convert_to_tensor(v)[None] for v in self.x]
+
+    def kept_for(self, clients: tf.Tensor) -> Any:
+        """What is kept for clients, int32 `[M]`: `[M, ...]` each."""
+        return tf.nest.map_structure(lambda v: tf.gather(v, clients), self.kept)
+
     def sent(self, survey: Weights) -> Any:
         """What clients get beside the model.
 

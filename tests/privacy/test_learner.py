@@ -197,7 +197,7 @@ def test_the_average_is_what_is_judged():
 def test_evaluation_is_over_every_test_example_once():
     learner, experiment = small("dataset.test_fraction=0.7")
     found = Program(learner, Runtime(), experiment.seed).evaluate(0)
-    features, labels = learner.test.variables
+    features, labels = learner.judge.data.variables
     assert labels.shape[0] > 1000  # more than are looked at together
     logits = learner.model(features)
     assert found["accuracy"] == pytest.approx(np.mean(np.argmax(logits, 1) == labels.numpy()))

@@ -15,6 +15,7 @@ from workbench.core.learner import Learner, Mean, Metrics
 from workbench.core.random import Seed
 from workbench.core.replay.lots import Lot, PoissonLots, ShuffledLots
 from workbench.datasets.base import Dataset
+from workbench.models.judge import Judge
 from workbench.models.optimizer import Optimizer
 from workbench.privacy.audit import Audit
 from workbench.privacy.augmentation import augmented
@@ -23,10 +24,7 @@ from workbench.privacy.ledger import Ledger
 from workbench.privacy.mechanism import Poisson, Sampling, Shuffled
 from workbench.privacy.release import Release
 from workbench.privacy.schedule import learning_rate
-from workbench.privacy.sums import PlainSums, Summing, Sums, cross_entropies
-
-# Test examples that are looked at together.
-JUDGED_AT_ONCE = 1000
+from workbench.privacy.sums import PlainSums, Summing, Sums
 
 
 class DpSgd(Learner):
@@ -68,8 +66,7 @@ class DpSgd(Learner):
         self._sums: Summing = release.sums(model) if release else PlainSums(model)
         self._optimizer = Optimizer(_optimizer(config), model.trainable_variables)
         self.train = replicas.Given(data.train.features, data.train.labels)
-        self.test = replicas.Given(data.test.features, data.test.labels)
-        self._judged_share = replicas.Share(JUDGED_AT_ONCE, "evaluation", whole=True)
+        self.judge = Judge(data.test)
         # What is judged: the average of parameters, where there is one.
         self.judged = model
         if config.ema:
@@ -146,26 +143,7 @@ class DpSgd(Learner):
 
     def evaluate(self, seed: Seed) -> Metrics:
         """Accuracy and loss of the test set."""
-        features, labels = self.test.variables
-        examples = labels.shape[0]
-
-        def judge(first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            places = self._judged_share.of(first + tf.range(JUDGED_AT_ONCE))
-            mask = tf.cast(places < examples, tf.float32)
-            rows = tf.minimum(places, examples - 1)
-            truth = tf.gather(labels, rows)
-            logits = self.judged(tf.gather(features, rows), training=False)
-            right = tf.argmax(logits, 1, tf.int32) == truth
-            losses = cross_entropies(truth, logits)
-            return tf.reduce_sum(tf.where(right, mask, 0.0)), tf.reduce_sum(losses * mask)
-
-        def add(first: tf.Tensor, right: tf.Tensor, loss: tf.Tensor) -> tuple:
-            more = self._judged_share.sum(replicas.each(judge)(first))
-            return first + JUDGED_AT_ONCE, right + more[0], loss + more[1]
-
-        start = (0, tf.zeros([]), tf.zeros([]))
-        _, right, loss = tf.while_loop(lambda first, *_: first < examples, add, start)
-        return {"accuracy": right / examples, "loss": loss / examples}
+        return self.judge(self.judged)
 
 
 def _lots(sampling: Sampling) -> PoissonLots | ShuffledLots:

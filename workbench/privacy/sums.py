@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from workbench.models.judge import cross_entropies
 from workbench.privacy.clipping import Clipping
 from workbench.privacy.gradients.per_example import PerExample
 
@@ -89,8 +90,3 @@ class PlainSums(Summing):
         variables = self._model.trainable_variables
         gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
         return Sums(gradients, loss, tf.zeros([]), tf.zeros([]))
-
-
-def cross_entropies(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Of each example, float32 `[B]`."""
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

@@ -232,8 +232,9 @@ def test_an_update_takes_so_many_bytes(aggregator, expected):
         (["algorithm=scaffold"], 8, 8),
         (["algorithm=mime"], 8, 8),
         (["algorithm=mime", "algorithm.client.momentum=0.9"], 8, 12),
+        (["cohort.over_selection=0.5"], 4, 6),
     ],
-    ids=["mean", "top-k", "scaffold", "mime", "mime with momentum"],
+    ids=["mean", "top-k", "scaffold", "mime", "mime with momentum", "over-selection"],
 )
 def test_bytes_are_counted_by_the_round_and_in_all(overrides, up, down):
     learner = assembled([*SMALL_FED, *overrides]).learner
@@ -242,3 +243,11 @@ def test_bytes_are_counted_by_the_round_and_in_all(overrides, up, down):
     assert metrics["bytes_up"] == up * weights * 4
     assert metrics["bytes_down"] == down * weights * 4
     assert learner.examine()["bytes_up"] == 5 * up * weights * 4
+
+
+def test_clients_that_drop_out_were_sent_the_model():
+    learner = assembled([*SMALL_FED, "cohort.dropout=0.5"]).learner
+    weights = sum(v.shape.num_elements() for v in learner.model.trainable_variables)
+    metrics = Program(learner, Runtime(), seed=1).run(0, 5)
+    assert metrics["bytes_down"] == 4 * weights * 4
+    assert metrics["bytes_up"] == metrics["clients"] * weights * 4 < 4 * weights * 4

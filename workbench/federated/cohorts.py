@@ -91,6 +91,10 @@ class Cohorts(tf.Module):
         reported = tf.reduce_sum(tf.cast(present, tf.int32))
         return Cohort(clients, tf.range(self.size) < reported, effort)
 
+    def asked(self, seed: Seed) -> tf.Tensor:
+        """How many are asked in a round, also those that never report; float32."""
+        return tf.reduce_sum(tf.cast(self._asked(seed)[1], tf.float32))
+
     def metrics(self, seed: Seed) -> dict[str, tf.Tensor]:
         """What a user should see of how the cohort of a round was drawn."""
         return {}

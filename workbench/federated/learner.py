@@ -29,7 +29,7 @@ from workbench.models.functional import Functional
 from workbench.models.judge import counts, judged
 from workbench.privacy.ledger import Ledger
 
-# What clients send, and what they are sent.
+# What those who report send, and what all who were asked are sent.
 TRAFFIC = ("bytes_up", "bytes_down")
 
 
@@ -43,7 +43,6 @@ class Sums(NamedTuple):
       beside: of what else was sent, times how much clients count.
       facts: the aggregator's.
       clients: how many count.
-      traffic: bytes up and down.
       loss: before each local step, over `labels` labels, of which `right` were predicted.
     """
 
@@ -53,7 +52,6 @@ class Sums(NamedTuple):
     beside: Any
     facts: dict[str, tf.Tensor]
     clients: tf.Tensor
-    traffic: tf.Tensor
     loss: tf.Tensor
     right: tf.Tensor
     labels: tf.Tensor
@@ -135,7 +133,7 @@ class FederatedLearner(Rounds):
         orders = self._clients.orders(cohort.clients, seed)
         survey = self._surveyed(cohort, orders) if self._algorithm.surveys else []
         slots = seed.at(seed.step * self._cohorts.size)("slots")
-        found, rows = replicas.each(self._trained)(cohort, orders, survey, seed.step, slots)
+        found, rows, sizes = replicas.each(self._trained)(cohort, orders, survey, seed.step, slots)
         sums = self._share.sum(found)
         kept, finite, deltas, weights = self._share.gathered(
             (rows.kept, rows.finite, rows.delta, rows.weight)
@@ -149,17 +147,18 @@ class FederatedLearner(Rounds):
             survey=survey,
             share=sums.counted / self._everyone,
         )
-        asked = tf.reduce_sum(tf.cast(cohort.present, tf.float32))
-        failed = asked - sums.clients > self.config.rejected * asked
-        replicas.each(self._update)(update, kept, finite, cohort.clients, facts, sums.traffic)
+        reported = tf.reduce_sum(tf.cast(cohort.present, tf.float32))
+        failed = reported - sums.clients > self.config.rejected * reported
+        traffic = replicas.first(sizes) * tf.stack([reported, self._cohorts.asked(seed)])
+        replicas.each(self._update)(update, kept, finite, cohort.clients, facts, traffic)
         return {
             "loss": Mean(sums.loss, sums.labels),
             "accuracy": Mean(sums.right, sums.labels),
             "clients": sums.clients,
-            "rejected": asked - sums.clients,
+            "rejected": reported - sums.clients,
             FAILED: tf.cast(failed, tf.float32),
             **self._cohorts.metrics(seed),
-            **{name: sums.traffic[place] for place, name in enumerate(TRAFFIC)},
+            **{name: traffic[place] for place, name in enumerate(TRAFFIC)},
             **self._aggregator.metrics(facts, sums.clients),
         }
 
@@ -190,8 +189,8 @@ class FederatedLearner(Rounds):
         survey: Weights,
         step: tf.Tensor,
         seed: tf.Tensor,
-    ) -> tuple["Sums", "Rows"]:
-        """What a replica's part of the cohort has learned."""
+    ) -> tuple[Sums, Rows, tf.Tensor]:
+        """What a replica's part of the cohort has learned, and how many bytes went for a client."""
         sent = self._algorithm.sent(survey)
         rate = learning_rate(self.config, step)
         x = self._algorithm.shared()
@@ -210,7 +209,6 @@ class FederatedLearner(Rounds):
                 beside=tf.nest.map_structure(lambda u: weighted([u], weight)[0], report.beside),
                 facts={name: tf.reduce_sum(v * counted) for name, v in encoded.facts.items()},
                 clients=tf.reduce_sum(counted),
-                traffic=_of_all(cohort.present, self._traffic_of(report, sent)),
                 **{name: tf.reduce_sum(tf.where(finite, v, 0.0)) for name, v in seen.items()},
             )
             stacked = (encoded.delta, encoded.weight) if self._aggregator.stacked else ([], [])
@@ -219,7 +217,8 @@ class FederatedLearner(Rounds):
         part = self._share.of((cohort, orders, tf.range(self._cohorts.size)))
         kept = self._algorithm.kept_for(part[0].clients)
         with replicas.read_data(self), self._aggregator.read():
-            return self._execution.run(group, (*part, kept), _count(part[0]))
+            sums, rows = self._execution.run(group, (*part, kept), _count(part[0]))
+        return sums, rows, self._traffic_of(sums.beside, sent)
 
     def _work(
         self, cohort: Cohort, orders: tf.Tensor, client: Client, rate: tf.Tensor
@@ -311,15 +310,19 @@ class FederatedLearner(Rounds):
         weight = self._algorithm.weight(tf.cast(self._clients.sizes(clients), tf.float32))
         return report, tf.where(finite, weight, 0.0), finite
 
-    def _traffic_of(self, report: Report, sent: Any) -> list[float]:
-        """Bytes that a client sends in a round, and is sent."""
+    def _traffic_of(self, beside: Any, sent: Any) -> tf.Tensor:
+        """Bytes that a client sends in a round, and is sent: float32 `[2]`.
+
+        Args:
+          beside: what it sends beside its update, or a sum of it.
+          sent: what it is sent beside the model.
+        """
         x = [v.shape for v in self._algorithm.x]
         model = BYTES * numbers(x)
-        beside = numbers([u.shape[1:] for u in tf.nest.flatten(report.beside)])
-        up = self._aggregator.bytes(x) + BYTES * beside + model * self._algorithm.surveys
+        more = numbers([u.shape for u in tf.nest.flatten(beside)])
+        up = self._aggregator.bytes(x) + BYTES * more + model * self._algorithm.surveys
         arrays = [u.shape for u in tf.nest.flatten(sent) if u.shape.rank]  # not an optimizer's η
-        down = model + BYTES * numbers(arrays)
-        return [up, down]
+        return tf.constant([up, model + BYTES * numbers(arrays)], tf.float32)
 
     def _update(
         self,
@@ -366,11 +369,6 @@ class FederatedLearner(Rounds):
 def _count(cohort: Cohort) -> tf.Tensor:
     """How many are present; they come first."""
     return tf.reduce_sum(tf.cast(cohort.present, tf.int32))
-
-
-def _of_all(present: tf.Tensor, each: list[float]) -> tf.Tensor:
-    """What all that are present come to, where it is the same for each of them."""
-    return tf.reduce_sum(tf.cast(present, tf.float32)) * tf.constant(each)
 
 
 def _last(clients: tf.Tensor, finite: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

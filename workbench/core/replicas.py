@@ -190,14 +190,17 @@ class Given:
         self._read: tuple[tf.Tensor, ...] = ()
 
     @property
-    def values(self) -> tuple[tf.Variable | tf.Tensor, ...]:
-        """The variables; inside `read`, what they hold."""
-        return self._read or self.variables
+    def values(self) -> tuple[tf.Tensor, ...]:
+        """What the variables hold, without a copy of it.
+
+        Of a variable that was once gathered from itself, TensorFlow copies all at each reading.
+        """
+        return self._read or tuple(tf.convert_to_tensor(variable) for variable in self.variables)
 
     @contextmanager
     def read(self) -> Iterator[None]:
-        """Inside, `values` are tensors: turns of a loop that read variables wait for each other."""
-        self._read = tuple(tf.convert_to_tensor(variable) for variable in self.variables)
+        """Reads them once: turns of a loop that read variables wait for each other."""
+        self._read = self.values
         try:
             yield
         finally:

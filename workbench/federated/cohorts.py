@@ -77,7 +77,7 @@ class Cohorts(tf.Module):
     def sample(self, seed: Seed) -> Cohort:
         """The cohort of a round."""
         asked, present = self._asked(seed)
-        clients = asked if self._clients is None else tf.gather(self._clients.variables[0], asked)
+        clients = asked if self._clients is None else tf.gather(self._clients.values[0], asked)
         count, effort = clients.shape[0], tf.ones_like(present, tf.float32)
         if self._stragglers.share:
             late = self._late(present, seed("stragglers"))
@@ -229,7 +229,7 @@ class AvailableCohorts(Cohorts):
           clients: numbers among those that have examples, int32.
           step: t, int64.
         """
-        best, hours = (tf.gather(habit, clients) for habit in self._habits.variables)
+        best, hours = (tf.gather(habit, clients) for habit in self._habits.values)
         day = self._config.period
         hour = tf.cast(step % day, tf.float32) / day
         way = 0.5 - 0.5 * tf.cos(2 * math.pi * (hour - hours))

@@ -41,7 +41,7 @@ class ClientsJudge(tf.Module):
 
     def __call__(self, model: Model) -> dict[str, tf.Tensor]:
         """Judges a model, from features to logits."""
-        (clients,) = self._clients.variables
+        (clients,) = self._clients.values
         right, loss, labels = (
             tf.math.unsorted_segment_sum(values, clients, self._holders)
             for values in self._judge.each(model)

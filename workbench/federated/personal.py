@@ -88,7 +88,7 @@ class Personal(tf.Module):
 
         Where clients fine-tune, also the accuracy that they gain by it.
         """
-        (holders,) = self._holders.variables
+        (holders,) = self._holders.values
         drawn = without_replacement(holders.shape[0], self._count, seed("personal"))
         clients = tf.gather(holders, drawn)
         orders = self._clients.orders(clients, seed)

@@ -72,7 +72,7 @@ class Judge(tf.Module):
 
     def _seen(self, model: Model, first: tf.Tensor) -> Seen:
         """Of a replica's part of the examples that are looked at together."""
-        features, labels = self.data.variables
+        features, labels = self.data.values
         places = self._share.of(first + tf.range(AT_ONCE))
         rows = tf.minimum(places, self.total - 1)
         truth = tf.gather(labels, rows)

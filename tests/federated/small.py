@@ -76,22 +76,26 @@ def visits(learner: FederatedLearner, people: Population, index: int) -> list[Vi
     orders = learner._clients.orders(cohort.clients, seed).numpy()
     found = []
     for place, k in enumerate(cohort.clients.numpy()):
-        visit = visited(people, k, orders[place], learner.config.client.batch_size)
+        visit = visited(people, k, orders[place], learner.config.client)
         steps = learner.config.client.steps or len(visit.batches)
         steps = max(1, int(np.ceil(steps * float(cohort.effort[place]) - 1e-3)))
         found.append(visit._replace(batches=visit.batches[:steps]))
     return found
 
 
-def visited(people: Population, k: int, orders: np.ndarray, size: int | None) -> Visit:
-    """All batches of a client, given the order of each epoch."""
+def visited(people: Population, k: int, order: np.ndarray, config: ClientConfig) -> Visit:
+    """All batches of a client, given the order in which it goes through its examples."""
     begin, end = people.offsets[k : k + 2]
     features = people.train.features[begin:end].astype(np.float64)
     labels = people.train.labels[begin:end]
-    size, batches = size or end - begin, []
-    for order in orders[:, : end - begin]:
-        for first in range(0, end - begin, size):
-            rows = order[first : first + size]
+    held, batches = end - begin, []
+    size = config.batch_size or held
+    epochs = config.epochs or -(-config.steps // -(-held // size))
+    for begun in range(0, epochs * held, held):
+        epoch = order[begun : begun + held] if config.batch_size else order[:held]
+        assert sorted(epoch) == list(range(held))
+        for first in range(0, held, size):
+            rows = epoch[first : first + size]
             batches.append((features[rows], labels[rows]))
     return Visit(int(k), (features, labels), batches)
 

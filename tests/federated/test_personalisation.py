@@ -101,7 +101,7 @@ def personal_visits(learner: Any, people: Population, seed: Seed) -> list[refere
     clients = holders[drawn]
     orders = learner._clients.orders(clients, seed).numpy()
     return [
-        visited(people, k, order, learner.config.client.batch_size)
+        visited(people, k, order, learner.config.client)
         for k, order in zip(clients, orders, strict=True)
     ]
 

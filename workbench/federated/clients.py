@@ -10,9 +10,9 @@ from workbench.core.random import Seed
 from workbench.datasets.population import Population
 from workbench.federated.config import ClientConfig
 
-# Up to so many places for a cohort's examples, the largest client's number decides for all rounds,
-# so that shapes are static; of larger ones, that of the round's cohort: the more clients there
-# are, the larger is the largest, and the rarer. Static shapes are worth more on accelerators.
+# Up to so many places for what a cohort goes through, the largest client's number decides for all
+# rounds, so that shapes are static; of larger ones, that of the round's cohort: the more clients
+# there are, the larger is the largest, and the rarer. Static shapes are worth more on accelerators.
 STATIC = 2**14
 STATIC_ON_ACCELERATORS = 2**22
 
@@ -60,20 +60,20 @@ class Clients(tf.Module):
         self._data = replicas.Given(population.train.features, population.train.labels)
         self._offsets = replicas.Given(population.offsets)
         sizes = population.sizes
-        held = sizes[sizes > 0]
         self.even = bool((sizes == sizes[0]).all())
         self._config = config
-        largest, least = int(held.max()), int(held.min())
-        if config.epochs is not None:
-            self._epochs = config.epochs
-        else:
-            assert config.steps is not None
-            self._epochs = -(-config.steps // self._batches_of(least))
-        static = STATIC_ON_ACCELERATORS if accelerated() else STATIC
-        few = cohort * self._epochs * largest <= static
-        self._largest = largest if few or self.even else None
-        # Batches of which no client goes through more, where shapes are static.
-        self._most = self._epochs * self._batches_of(largest)
+        held = tf.constant(sizes[sizes > 0], tf.int32)
+        epochs = self._epochs(held)
+        longest, largest = int(tf.reduce_max(epochs * held)), int(tf.reduce_max(held))
+        few = cohort * longest <= (STATIC_ON_ACCELERATORS if accelerated() else STATIC)
+        static = few or self.even
+        # Where shapes are static: the most that any client holds, that it goes through, and its
+        # local steps, in a round and in an epoch.
+        self._largest = largest if static else None
+        self._longest = longest if static else None
+        self._batches_at_most = int(tf.reduce_max(self._batches(held)))
+        self._steps_at_most = config.steps or (config.epochs or 1) * self._batches_at_most
+        self._bits = 31 - int(tf.reduce_max(epochs)).bit_length()
 
     def sizes(self, clients: tf.Tensor) -> tf.Tensor:
         """How many examples they hold, int32."""
@@ -93,9 +93,7 @@ class Clients(tf.Module):
 
     def batches(self, clients: tf.Tensor) -> tf.Tensor:
         """Local steps in an epoch, int32."""
-        size = self._config.batch_size
-        sizes = self.sizes(clients)
-        return tf.minimum(sizes, 1) if size is None else -(-sizes // size)
+        return self._batches(self.sizes(clients))
 
     def steps(self, clients: tf.Tensor, effort: tf.Tensor) -> tf.Tensor:
         """Local steps in a round, int32; at least one of those who hold anything.
@@ -104,51 +102,58 @@ class Clients(tf.Module):
           effort: the share of its steps that a client takes, float32.
         """
         batches = self.batches(clients)
-        steps = batches * self._epochs
         if self._config.steps is not None:
             steps = tf.minimum(batches, 1) * self._config.steps
+        else:
+            steps = batches * self._config.epochs
         # A product that should be whole may have come out a little larger.
         done = tf.cast(tf.math.ceil(tf.cast(steps, tf.float32) * effort - 1e-3), tf.int32)
         return tf.minimum(steps, tf.maximum(done, 1))
 
     def orders(self, clients: tf.Tensor, seed: Seed) -> tf.Tensor:
-        """A new order of each client's examples for each epoch, int32 `[M, E, N]`.
+        """Each client's examples in the order in which it goes through them, int32 `[M, N]`.
 
-        N is at least the number of examples of any of them; what exceeds a client's own is void.
+        One epoch comes after the other, each in a new order. N is at least as many as any of them
+        goes through; what exceeds a client's own is void.
         """
         sizes = self.sizes(clients)
-        places = tf.range(self._width(sizes))
         if self._config.batch_size is None:
-            return tf.tile(places[None, None], [clients.shape[0], 1, 1])
-        shape = [clients.shape[0], self._epochs, tf.size(places)]
-        keys = tf.random.stateless_uniform(shape, seed("order"), None, None, tf.int32)
-        void = places >= sizes[:, None, None]
-        return tf.argsort(tf.where(void, tf.int32.max, keys), stable=True)
+            return tf.tile(tf.range(self._width(sizes))[None], [clients.shape[0], 1])
+        through = self._epochs(sizes) * sizes
+        longest = tf.reduce_max(through) if self._longest is None else self._longest
+        places, own = tf.range(longest), tf.maximum(sizes, 1)[:, None]
+        shape = [clients.shape[0], tf.size(places)]
+        keys = tf.random.stateless_uniform(shape, seed("order"), 0, 2**self._bits, tf.int32)
+        keys += places // own * 2**self._bits
+        void = places >= through[:, None]
+        return tf.argsort(tf.where(void, tf.int32.max, keys), stable=True) % own
 
-    def plan(self, clients: tf.Tensor, orders: tf.Tensor, steps: tf.Tensor | int) -> Plan:
-        """The examples of each local step.
+    def plan(
+        self, clients: tf.Tensor, orders: tf.Tensor, steps: tf.Tensor | int, once: bool = False
+    ) -> Plan:
+        """The examples of each local step; beyond the last epoch, it is gone through again.
 
         Args:
           clients: int32 `[G]`.
-          orders: theirs, `[G, E, N]`.
+          orders: theirs, `[G, N]`.
           steps: S, or a tensor of how many are needed, int32: where shapes are static, S is the
             largest client's.
+          once: whether these are the steps of one epoch, and not of a round.
         """
         if tf.is_tensor(steps) and self._largest is not None:
-            steps = self._most
-        sizes = self.sizes(clients)
-        width = tf.shape(orders)[2] if self._largest is None else self._largest
+            steps = self._batches_at_most if once else self._steps_at_most
+        sizes = self.sizes(clients)[:, None]
         if self._config.batch_size is None:
-            places = chosen = tf.tile(tf.range(width)[None, None], [clients.shape[0], 1, 1])
+            places = chosen = orders[:, None]
         else:
-            batches = tf.maximum(self.batches(clients), 1)[:, None]
+            held, batches = tf.maximum(sizes, 1), tf.maximum(self._batches(sizes), 1)
             step = tf.range(steps)
             first = step % batches * self._config.batch_size
             places = first[..., None] + tf.range(self._config.batch_size)
-            epoch = tf.minimum(step // batches, self._epochs - 1)
-            at = epoch[..., None] * width + tf.minimum(places, width - 1)
-            chosen = tf.gather(tf.reshape(orders, [clients.shape[0], -1]), at, batch_dims=1)
-        real = places < sizes[:, None, None]
+            epoch = tf.minimum(step // batches, self._epochs(sizes) - 1)
+            at = (epoch * held)[..., None] + tf.minimum(places, held[..., None] - 1)
+            chosen = tf.gather(orders, at, batch_dims=1)
+        real = places < sizes[..., None]
         (offsets,) = self._offsets.values
         starts = tf.cast(tf.gather(offsets, clients), tf.int32)[:, None, None]
         # What fills a batch up is the client's own: nobody else's may have to do with its update.
@@ -165,6 +170,13 @@ class Clients(tf.Module):
     def _width(self, sizes: tf.Tensor) -> tf.Tensor | int:
         return tf.reduce_max(sizes) if self._largest is None else self._largest
 
-    def _batches_of(self, size: int) -> int:
-        batch = self._config.batch_size
-        return 1 if batch is None else -(-size // batch)
+    def _batches(self, sizes: tf.Tensor) -> tf.Tensor:
+        """In an epoch of clients that hold so many examples, int32."""
+        size = self._config.batch_size
+        return tf.minimum(sizes, 1) if size is None else -(-sizes // size)
+
+    def _epochs(self, sizes: tf.Tensor) -> tf.Tensor:
+        """Epochs in a round of clients that hold so many examples, begun ones too; at least 1."""
+        if self._config.steps is None:
+            return tf.fill(tf.shape(sizes), self._config.epochs)
+        return -(-self._config.steps // tf.maximum(self._batches(sizes), 1))

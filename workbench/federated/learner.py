@@ -266,7 +266,7 @@ class FederatedLearner(Rounds):
         batches, together = self._clients.batches(clients), orders.shape[0]
         x = [tf.repeat(u, together, 0) for u in x]
         last = tf.reduce_max(batches)
-        plan = self._clients.plan(clients, orders, last)
+        plan = self._clients.plan(clients, orders, last, once=True)
 
         def add(step: tf.Tensor, total: Weights, labels: Any, seen: Any) -> tuple[Any, ...]:
             batch = self._clients.batch(plan, step)

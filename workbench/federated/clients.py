@@ -71,8 +71,9 @@ class Clients(tf.Module):
         # local steps, in a round and in an epoch.
         self._largest = largest if static else None
         self._longest = longest if static else None
-        self._batches_at_most = int(tf.reduce_max(self._batches(held)))
-        self._steps_at_most = config.steps or (config.epochs or 1) * self._batches_at_most
+        batches = self._batches(held)
+        self._batches_at_most = int(tf.reduce_max(batches))
+        self._steps_at_most = config.steps or int(tf.reduce_max(epochs * batches))
         self._bits = 31 - int(tf.reduce_max(epochs)).bit_length()
 
     def sizes(self, clients: tf.Tensor) -> tf.Tensor:

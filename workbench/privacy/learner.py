@@ -114,7 +114,7 @@ class DpSgd(Learner):
 
     def _chunk(self, rows: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> Sums:
         rows, mask = self._share.of((rows, mask))
-        features, labels = (tf.gather(values, rows) for values in self.train.variables)
+        features, labels = (tf.gather(values, rows) for values in self.train.values)
         if self.config.augmentation.copies > 1:
             features = augmented(self.config.augmentation, features, seed, rows)
         return self._sums(features, labels, mask)

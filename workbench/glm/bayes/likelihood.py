@@ -59,7 +59,7 @@ class _Squares(Likelihood):
 
     def __call__(self, linear: tf.Tensor, scale: tf.Tensor | None) -> tf.Tensor:
         assert scale is not None
-        triangle, target = self.data.variables
+        triangle, target = self.data.values
         residual = (tf.matmul(linear, triangle, transpose_b=True) - target) / scale
         return -tf.reduce_sum(tf.square(residual), 1) / 2 - self._count * tf.math.log(scale[:, 0])
 
@@ -79,7 +79,7 @@ class _Canonical(Likelihood):
         self.data = replicas.Given(*(tf.constant(array, dtype) for array in arrays))
 
     def __call__(self, linear: tf.Tensor, scale: tf.Tensor | None) -> tf.Tensor:
-        design, offset, response, weight = map(tf.convert_to_tensor, self.data.variables)
+        design, offset, response, weight = self.data.values
 
         @tf.custom_gradient
         def value(linear: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
@@ -101,7 +101,7 @@ class _General(Likelihood):
         self.data = replicas.Given(*(tf.constant(array, dtype) for array in arrays))
 
     def __call__(self, linear: tf.Tensor, scale: tf.Tensor | None) -> tf.Tensor:
-        design, offset, response, weight, frequency = self.data.variables
+        design, offset, response, weight, frequency = self.data.values
         family, phi = scales.applied(self._family, scale)
         eta = tf.matmul(linear, design, transpose_b=True) + offset
         rows = family.log_likelihood(response, eta, phi, weight)

@@ -335,7 +335,7 @@ class Path(Learner):
             )
             return found
         weights, residual, squares = self._wide.at(gamma)
-        columns = self._wide.columns.variables[0]
+        columns = self._wide.columns.values[0]
         gamma, residual = self._descend(columns, weights, squares, gamma, residual, *rest)
         return gamma, self._wide.gradient(residual)
 

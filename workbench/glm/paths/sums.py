@@ -71,7 +71,7 @@ class Problems:
     @property
     def seen(self) -> tf.Tensor:
         """The sum of weights of each problem's rows, `[K]`."""
-        return tf.identity(self.weights.variables[0])
+        return self.weights.values[0]
 
     @property
     def unseen(self) -> tf.Tensor:

@@ -31,14 +31,14 @@ class Wide:
         """Weights and residuals at γ, `[n, K]`, and the diagonals of X̃'WX̃, `[p, K]`."""
         problems = self._problems
         rows, fold = problems.blocks.given
-        every = Rows(*(tf.identity(value) for value in rows.variables))
+        every = Rows(*rows.values)
         eta = tf.matmul(every.design, problems.original(gamma)) + every.offset[:, None]
         found = scoring.weighted(problems.family, upright(every), eta)
-        share = problems.blocks.trained(tf.identity(fold.variables[0])) / problems.seen
+        share = problems.blocks.trained(fold.values[0]) / problems.seen
         weights = share * found.weight
-        squares = tf.matmul(tf.square(self.columns.variables[0]), weights)
+        squares = tf.matmul(tf.square(self.columns.values[0]), weights)
         return weights, share * found.residual, squares
 
     def gradient(self, residual: tf.Tensor) -> tf.Tensor:
         """X̃'u, `[p, K]`."""
-        return tf.matmul(self.columns.variables[0], residual)
+        return tf.matmul(self.columns.values[0], residual)

@@ -62,9 +62,9 @@ def refusal(config):
     ("name", "content"),
     [
         ("mine.csv", TABLE),
-        ("mine.csv.gz", gzip.compress(TABLE.encode())),
+        ("mine.csv.gz", gzip.compress(TABLE.encode(), mtime=0)),
         ("mine.jsonl", as_lines(TABLE)),
-        ("mine.jsonl.gz", gzip.compress(as_lines(TABLE).encode())),
+        ("mine.jsonl.gz", gzip.compress(as_lines(TABLE).encode(), mtime=0)),
         ("mine.csv", b"\xef\xbb\xbf" + TABLE.replace("\n", "\r\n\r\n").encode()),
     ],
 )
